@@ -1,0 +1,17 @@
+//! DECIDES. Pure: values in, decisions out. No async, clock, environment, file, socket or driver,
+//! and no import from any other layer.
+
+pub mod answer;
+pub mod audit;
+pub mod engine;
+pub mod ids;
+pub mod limits;
+pub mod policy;
+pub mod principal;
+pub mod refusal;
+pub mod schema;
+pub mod statement;
+pub mod target;
+pub mod time;
+pub mod token;
+pub mod work;

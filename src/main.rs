@@ -1,0 +1,3 @@
+//! The `secondkey` binary.
+
+fn main() {}
