@@ -96,7 +96,7 @@ impl Work {
     /// every number is text, so that no two different values share an encoding.
     pub fn canonical(&self) -> Vec<u8> {
         let Self::Sql { text, params } = self;
-        let params: Vec<Value> = params.iter().map(tagged).collect();
+        let params = tagged_all(params);
         canonical_json(&json!({ "kind": "sql", "params": params, "text": text, "version": 1 }))
     }
 
@@ -112,13 +112,23 @@ pub fn canonical_json(value: &impl Serialize) -> Vec<u8> {
     serde_json_canonicalizer::to_vec(value).unwrap_or_default()
 }
 
+/// The canonical encoding of parameter values, in which each carries its JSON type as in
+/// [`Work::canonical`].
+pub fn canonical_params(params: &[Value]) -> Vec<u8> {
+    canonical_json(&tagged_all(params))
+}
+
+fn tagged_all(values: &[Value]) -> Value {
+    Value::Array(values.iter().map(tagged).collect())
+}
+
 fn tagged(value: &Value) -> Value {
     match value {
         Value::Null => json!({ "null": true }),
         Value::Bool(b) => json!({ "bool": b }),
         Value::Number(n) => json!({ "number": n.to_string() }),
         Value::String(s) => json!({ "string": s }),
-        Value::Array(items) => json!({ "array": items.iter().map(tagged).collect::<Vec<_>>() }),
+        Value::Array(items) => json!({ "array": tagged_all(items) }),
         Value::Object(map) => {
             let fields: Map<_, _> = map.iter().map(|(k, v)| (k.clone(), tagged(v))).collect();
             json!({ "object": fields })

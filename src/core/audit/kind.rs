@@ -1,0 +1,76 @@
+//! What can happen, by its dotted name.
+
+use std::fmt;
+
+/// Declares [`EventKind`] with the written form of each kind.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What happened. The written form never changes its meaning.
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub enum EventKind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl EventKind {
+            /// Every kind there is.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The written form.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Somebody read names and types out of a target's catalogue.
+    CatalogueRead = "catalogue.read",
+    /// Work was stopped, and nothing of it was committed.
+    ExecutionCancelled = "execution.cancelled",
+    /// Work ended in an error.
+    ExecutionFailed = "execution.failed",
+    /// The agent refused to run what the broker had allowed.
+    ExecutionRefused = "execution.refused",
+    /// The agent is about to run work: the intent.
+    ExecutionStarted = "execution.started",
+    /// Work ended well.
+    ExecutionSucceeded = "execution.succeeded",
+    /// The connection was lost; whether anything was committed is not known.
+    ExecutionUnknown = "execution.unknown",
+    /// A key was made.
+    KeyCreated = "key.created",
+    /// A key took another's place.
+    KeyRotated = "key.rotated",
+    /// Somebody fetched a further page of a result.
+    PageRead = "page.read",
+    /// The broker allowed work.
+    RequestAllowed = "request.allowed",
+    /// The broker refused work.
+    RequestRefused = "request.refused",
+    /// A server process began.
+    ServerStarted = "server.started",
+    /// A server process ended in good order.
+    ServerStopped = "server.stopped",
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_dotted_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> =
+            EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(names.len(), EventKind::ALL.len());
+        assert!(names.iter().all(|name| name.split('.').count() == 2));
+    }
+}
