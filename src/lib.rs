@@ -4,5 +4,6 @@
 //! [`broker`] combines, [`agent`] executes, [`mcp`] and [`cli`] are the faces, and [`boot`] puts
 //! the parts together. Imports point down only; `docs/architecture.md` is the map.
 
+pub mod config;
 pub mod core;
 pub mod exec;

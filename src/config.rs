@@ -1,0 +1,212 @@
+//! READS settings: defaults < file < environment < flags. `docs/configuration.md` has every key.
+//!
+//! Two forms: settings as written and settings as meant. The step between them is the
+//! only validation, and it finds every problem of every source in one go, each with its place.
+//! Secrets are fetched here, held as [`SecretString`], and shown in no message.
+
+mod database_url;
+mod document;
+mod home;
+mod keyring;
+mod meant;
+mod problem;
+mod quantity;
+mod secret;
+mod surroundings;
+mod written;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+pub use home::{Home, Log, LogFormat};
+pub use problem::{Place, Problem, Problems};
+pub use surroundings::{Environment, Surroundings};
+
+use crate::core::limits::Limits;
+use crate::core::target::Target;
+use document::Source;
+use meant::Reading;
+use written::{Written, WrittenTarget};
+
+/// The name of a configuration file that is found without being named.
+const FILE_NAME: &str = "secondkey.toml";
+
+/// The flags that all commands share, as the command line gave them.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--state`.
+    pub state: Option<PathBuf>,
+    /// `--log`.
+    pub log: Option<String>,
+    /// `--database-url`, each `[NAME=]URL`.
+    pub database_urls: Vec<SecretString>,
+}
+
+/// Everything that was configured; all of it is valid and all secrets are there.
+#[derive(Debug)]
+pub struct Config {
+    /// State folder and log.
+    pub home: Home,
+    /// The targets, at least one: those of the file in its order, then the others.
+    pub targets: Vec<TargetConfig>,
+    /// The configuration file that was read.
+    pub file: Option<PathBuf>,
+    /// What is allowed but should be known.
+    pub warnings: Vec<Problem>,
+}
+
+/// One target, with what it takes to reach it.
+#[derive(Debug)]
+pub struct TargetConfig {
+    /// The target, as the rest of the program knows it.
+    pub target: Target,
+    /// The whole database URL, credentials included. A SQLite path in it is absolute:
+    /// `sqlite:/srv/shop.db`.
+    pub url: SecretString,
+    /// Whether a login that can do more than the target allows is accepted (and reported).
+    pub allow_privileged_login: bool,
+    /// Where it was configured.
+    pub origin: Place,
+}
+
+/// Reads the whole configuration, or says everything that is wrong with it.
+pub fn load(flags: &Flags, around: &Surroundings) -> Result<Config, Problems> {
+    let mut problems = Problems::default();
+    let home = home::find(flags, around, &mut problems);
+    let file = config_file(flags, around, &mut problems);
+    let written = file.as_ref().and_then(|file| {
+        Source::read(&file.path, file.shown.clone())
+            .map(|source| written::from_file(&source, &mut problems))
+            .map_err(|problem| problems.add(problem))
+            .ok()
+    });
+    let written = written.unwrap_or_default();
+    let given = given_targets(flags, around, &mut problems);
+    if written.targets.is_empty() && given.is_empty() && problems.is_empty() {
+        problems.add(Problem::new(
+            Place::Nowhere,
+            "no target is configured",
+            "add `--database-url URL`, or write a `secondkey.toml` with a `[targets.NAME]`",
+        ));
+    }
+    let mut reading = Reading::new(around, problems);
+    let path = file.map(|file| reading.file(file.path, file.shown));
+    let targets = targets(written, given, path.as_deref(), &mut reading);
+    let (problems, warnings) = (reading.problems, reading.warnings);
+    problems.unless_any(home.map(|home| Config {
+        home,
+        targets,
+        file: path,
+        warnings,
+    }))
+}
+
+/// A configuration file, and its name as the user would write it.
+#[derive(Debug)]
+struct ConfigFile {
+    path: PathBuf,
+    shown: PathBuf,
+}
+
+/// The file that was named, else the one in this folder, else the user's own.
+fn config_file(
+    flags: &Flags,
+    around: &Surroundings,
+    problems: &mut Problems,
+) -> Option<ConfigFile> {
+    let variable = variable("SECONDKEY_CONFIG", around, problems).map(PathBuf::from);
+    if let Some(named) = flags.config.clone().or(variable) {
+        return Some(ConfigFile {
+            path: around.folder.join(&named),
+            shown: named,
+        });
+    }
+    let here = ConfigFile {
+        path: around.folder.join(FILE_NAME),
+        shown: PathBuf::from(FILE_NAME),
+    };
+    let own = around.config_dir.as_ref().map(|dir| ConfigFile {
+        path: dir.join(FILE_NAME),
+        shown: dir.join(FILE_NAME),
+    });
+    std::iter::once(here)
+        .chain(own)
+        .find(|file| file.path.exists())
+}
+
+/// The targets of the command line, else that of the environment.
+fn given_targets(
+    flags: &Flags,
+    around: &Surroundings,
+    problems: &mut Problems,
+) -> Vec<WrittenTarget> {
+    if flags.database_urls.is_empty() {
+        let url = variable("SECONDKEY_DATABASE_URL", around, problems).map(SecretString::from);
+        let place = Place::Variable("SECONDKEY_DATABASE_URL");
+        return url
+            .map(|url| written::from_text(&url, place))
+            .into_iter()
+            .collect();
+    }
+    (1..)
+        .zip(&flags.database_urls)
+        .map(|(number, url)| written::from_text(url, Place::Flag("--database-url", number)))
+        .collect()
+}
+
+/// Converts all targets. Those without a name are called `main`, `main2`, `main3`, ...
+fn targets(
+    written: Written,
+    given: Vec<WrittenTarget>,
+    file: Option<&Path>,
+    reading: &mut Reading<'_>,
+) -> Vec<TargetConfig> {
+    let defaults = reading.limits(&written.limits, Limits::DEFAULT);
+    let of_file = file.and_then(Path::parent).unwrap_or(Path::new("."));
+    let of_process = reading.around.folder.as_path();
+    let from_file = written.targets.into_iter().map(|target| (target, of_file));
+    let all: Vec<_> = from_file
+        .chain(given.into_iter().map(|target| (target, of_process)))
+        .collect();
+    let mut taken: BTreeSet<String> = all
+        .iter()
+        .filter_map(|(target, _)| target.name.clone())
+        .collect();
+    let mut seen = BTreeSet::new();
+    let mut targets = Vec::new();
+    for (target, folder) in &all {
+        let name = target.name.clone().unwrap_or_else(|| free_name(&mut taken));
+        if !seen.insert(name.clone()) {
+            reading.same_name(&target.place, &name);
+        }
+        targets.extend(reading.target(name, target, defaults, folder));
+    }
+    targets
+}
+
+fn free_name(taken: &mut BTreeSet<String>) -> String {
+    let numbered = (2..).map(|number| format!("main{number}"));
+    std::iter::once("main".to_owned())
+        .chain(numbered)
+        .find(|name| taken.insert(name.clone()))
+        .unwrap_or_default()
+}
+
+/// The value of one of our own environment variables.
+fn variable(name: &'static str, around: &Surroundings, problems: &mut Problems) -> Option<String> {
+    around.environment.read(name).unwrap_or_else(|_| {
+        problems.add(Problem::new(
+            Place::Variable(name),
+            "this is not UTF-8 text",
+            "",
+        ));
+        None
+    })
+}
+
+#[cfg(test)]
+mod tests;

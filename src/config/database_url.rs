@@ -1,0 +1,229 @@
+//! Database URLs: what engine they name, where a credential hides in them, how a password gets
+//! in. No error of this file repeats any part of a URL, because it could be the secret part.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+use crate::core::engine::Engine;
+
+/// How a URL is written, for hints.
+pub(super) const FORMS: &str =
+    "`postgres://USER@HOST/DATABASE`, `mysql://USER@HOST/DATABASE` or `sqlite:PATH`";
+
+/// A database URL that was taken apart far enough to be trusted with a connection.
+#[derive(Debug)]
+pub(super) struct DatabaseUrl {
+    /// Which engine it names.
+    pub engine: Engine,
+    kind: Kind,
+}
+
+/// `Debug` is safe: a server's URL is shown without its password, and a file has none.
+enum Kind {
+    Server(Box<Url>),
+    File(PathBuf),
+}
+
+/// Why a text is not a database URL, in a sentence and a hint.
+pub(super) type Fault = (String, String);
+
+impl DatabaseUrl {
+    /// Takes a URL apart. A relative SQLite path starts from `folder`.
+    pub(super) fn parse(text: &str, folder: &Path) -> Result<Self, Fault> {
+        let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+        let Some(engine) = Engine::from_scheme(scheme) else {
+            return Err((
+                "this is not the URL of a database that SecondKey knows".to_owned(),
+                format!("write {FORMS}"),
+            ));
+        };
+        let kind = match engine {
+            Engine::Sqlite => Kind::File(sqlite_path(text, folder)?),
+            Engine::MySql | Engine::Postgres => Kind::Server(Box::new(server(text)?)),
+        };
+        Ok(Self { engine, kind })
+    }
+
+    /// Whether a password stands in it.
+    pub(super) fn has_password(&self) -> bool {
+        match &self.kind {
+            Kind::Server(url) => {
+                url.password().is_some()
+                    || url
+                        .query_pairs()
+                        .any(|(key, _)| key.to_ascii_lowercase().contains("password"))
+            }
+            Kind::File(_) => false,
+        }
+    }
+
+    /// Puts a password in.
+    pub(super) fn set_password(&mut self, password: &SecretString) -> Result<(), Fault> {
+        let Kind::Server(url) = &mut self.kind else {
+            return Err((
+                "a SQLite database has no password".to_owned(),
+                "remove `password`".to_owned(),
+            ));
+        };
+        if url.username().is_empty() {
+            return Err((
+                "there is a password, but the url names no user".to_owned(),
+                format!("write {FORMS}"),
+            ));
+        }
+        // The url crate leaves `%` alone, so a password `50%41` would arrive as `50A`.
+        let encoded = percent_encode(password.expose_secret());
+        url.set_password(Some(&encoded)).map_err(|()| {
+            (
+                "there is a password, but the url names no host".to_owned(),
+                format!("write {FORMS}"),
+            )
+        })
+    }
+
+    /// The whole URL, credentials included; a SQLite path is absolute.
+    pub(super) fn into_secret(self) -> SecretString {
+        match self.kind {
+            Kind::Server(url) => SecretString::from(String::from(*url)),
+            Kind::File(path) => SecretString::from(format!("sqlite:{}", path.display())),
+        }
+    }
+}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Server(url) => write!(f, "Server({})", url.host_str().unwrap_or_default()),
+            Self::File(path) => write!(f, "File({})", path.display()),
+        }
+    }
+}
+
+fn server(text: &str) -> Result<Url, Fault> {
+    let url = Url::parse(text).map_err(|error| {
+        (
+            format!("the database url is malformed: {error}"),
+            format!("write {FORMS}; `%`-encode special characters"),
+        )
+    })?;
+    if url.cannot_be_a_base() {
+        return Err((
+            "the database url is malformed: `//` is missing".to_owned(),
+            format!("write {FORMS}"),
+        ));
+    }
+    Ok(url)
+}
+
+/// The path after `sqlite:`, absolute. `sqlite://shop.db` is relative as well, as elsewhere.
+fn sqlite_path(text: &str, folder: &Path) -> Result<PathBuf, Fault> {
+    let rest = text.strip_prefix("sqlite:").unwrap_or(text);
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    let form = || "write `sqlite:shop.db` or `sqlite:///srv/shop.db`".to_owned();
+    if path.is_empty() {
+        return Err(("the SQLite url names no file".to_owned(), form()));
+    }
+    if path.starts_with(":memory:") || path.contains("mode=memory") {
+        return Err((
+            "a SQLite database in memory is empty and lives only as long as its connection"
+                .to_owned(),
+            form(),
+        ));
+    }
+    if path.contains('?') {
+        return Err((
+            "a SQLite url takes no parameters".to_owned(),
+            "remove the `?` and what follows; whether writes run is said by `allow`".to_owned(),
+        ));
+    }
+    Ok(folder.join(path))
+}
+
+fn percent_encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len() * 3);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _infallible = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<DatabaseUrl, Fault> {
+        DatabaseUrl::parse(text, Path::new("/home/ada"))
+    }
+
+    #[test]
+    fn a_password_with_every_special_character_survives() {
+        let password = "p@ss/w%41rd:#?&+ é\"";
+        let mut url = parse("postgres://ada@db/orders").unwrap();
+        url.set_password(&SecretString::from(password)).unwrap();
+        let whole = url.into_secret();
+        let read: tokio_postgres::Config = whole.expose_secret().parse().unwrap();
+        assert_eq!(read.get_password(), Some(password.as_bytes()));
+        assert_eq!(read.get_user(), Some("ada"));
+        let again = whole.expose_secret().replace("postgres:", "mysql:");
+        let read: sqlx::mysql::MySqlConnectOptions = again.parse().unwrap();
+        assert_eq!(
+            sqlx::ConnectOptions::to_url_lossy(&read).password(),
+            Url::parse(&again).unwrap().password()
+        );
+    }
+
+    #[test]
+    fn passwords_are_found_wherever_they_hide() {
+        assert!(parse("postgres://u:p@h/d").unwrap().has_password());
+        assert!(parse("postgres://u@h/d?password=p").unwrap().has_password());
+        assert!(
+            parse("mysql://u@h/d?ssl-key-Password=p")
+                .unwrap()
+                .has_password()
+        );
+        assert!(
+            !parse("postgres://u@h/d?sslmode=require")
+                .unwrap()
+                .has_password()
+        );
+    }
+
+    #[test]
+    fn sqlite_paths_become_absolute() {
+        let path = |text| {
+            parse(text)
+                .unwrap()
+                .into_secret()
+                .expose_secret()
+                .to_owned()
+        };
+        assert_eq!(path("sqlite:shop.db"), "sqlite:/home/ada/shop.db");
+        assert_eq!(path("sqlite://shop.db"), "sqlite:/home/ada/shop.db");
+        assert_eq!(path("sqlite:///srv/shop.db"), "sqlite:/srv/shop.db");
+        assert_eq!(path("sqlite:/srv/shop.db"), "sqlite:/srv/shop.db");
+    }
+
+    #[test]
+    fn errors_and_debug_do_not_repeat_the_url() {
+        for text in [
+            "hunter2",
+            "postgres://u:hunter2@h:x/d",
+            "oracle://u:hunter2@h",
+            "postgres:hunter2",
+        ] {
+            assert!(
+                !format!("{:?}", parse(text).unwrap_err()).contains("hunter2"),
+                "{text}"
+            );
+        }
+        assert!(!format!("{:?}", parse("postgres://u:hunter2@h/d").unwrap()).contains("hunter2"));
+    }
+}

@@ -1,0 +1,144 @@
+//! Settings as they were written, before anybody asks what they mean.
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::config::document::{At, Source, Table};
+use crate::config::problem::{Place, Problems};
+
+/// What a configuration file says.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// `[limits]`.
+    pub limits: WrittenLimits,
+    /// `[targets.NAME]`, in the order of the file.
+    pub targets: Vec<WrittenTarget>,
+}
+
+/// One target. `None` and empty mean that nothing was written.
+#[derive(Debug)]
+pub(super) struct WrittenTarget {
+    /// Its name; `None` where the user left it to us.
+    pub name: Option<String>,
+    /// Where it begins.
+    pub place: Place,
+    /// `url`: a database URL, or a reference to one. Secret, since people put passwords in.
+    pub url: Option<At<SecretString>>,
+    /// `password`: a reference. Secret, since people put passwords in.
+    pub password: Option<At<SecretString>>,
+    /// `environment`.
+    pub environment: Option<At<String>>,
+    /// `labels`.
+    pub labels: Vec<(String, At<String>)>,
+    /// `allow`.
+    pub allow: Option<Vec<At<String>>>,
+    /// `trusted`.
+    pub trusted: Vec<At<String>>,
+    /// `allow_privileged_login`.
+    pub allow_privileged_login: Option<At<bool>>,
+    /// `[targets.NAME.limits]`.
+    pub limits: WrittenLimits,
+}
+
+/// Limits.
+#[derive(Debug, Default)]
+pub(super) struct WrittenLimits {
+    /// `rows`.
+    pub rows: Option<At<String>>,
+    /// `bytes`.
+    pub bytes: Option<At<String>>,
+    /// `time`.
+    pub time: Option<At<String>>,
+}
+
+/// Reads a configuration file's text.
+pub(super) fn from_file(source: &Source, problems: &mut Problems) -> Written {
+    let Some(entries) = source.parse(problems) else {
+        return Written::default();
+    };
+    let top = source.top(&entries);
+    top.only(&["limits", "targets"], problems);
+    let targets = top.table("targets", problems);
+    let targets = targets.map(|table| table.tables(problems));
+    Written {
+        limits: limits(&top, problems),
+        targets: targets
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, table)| target(name, &table, problems))
+            .collect(),
+    }
+}
+
+/// Reads `[NAME=]URL`, as the command line and the environment write a target.
+pub(super) fn from_text(text: &SecretString, place: Place) -> WrittenTarget {
+    // What stands before `=` is a name unless it looks like the beginning of a URL with
+    // parameters.
+    let (name, url) = match text.expose_secret().split_once('=') {
+        Some((name, url)) if !name.contains([':', '/', '?', '@']) => {
+            (Some(name.to_owned()), SecretString::from(url))
+        }
+        Some(_) | None => (None, text.clone()),
+    };
+    WrittenTarget {
+        name,
+        url: Some(At {
+            value: url,
+            place: place.clone(),
+        }),
+        place,
+        password: None,
+        environment: None,
+        labels: Vec::new(),
+        allow: None,
+        trusted: Vec::new(),
+        allow_privileged_login: None,
+        limits: WrittenLimits::default(),
+    }
+}
+
+const TARGET_KEYS: [&str; 8] = [
+    "url",
+    "password",
+    "environment",
+    "labels",
+    "allow",
+    "trusted",
+    "allow_privileged_login",
+    "limits",
+];
+
+fn target(name: At<String>, table: &Table<'_>, problems: &mut Problems) -> WrittenTarget {
+    table.only(&TARGET_KEYS, problems);
+    let labels = table.table("labels", problems);
+    WrittenTarget {
+        name: Some(name.value),
+        place: name.place,
+        url: table.text("url", problems).map(secret),
+        password: table.text("password", problems).map(secret),
+        environment: table.text("environment", problems),
+        labels: labels.map_or_else(Vec::new, |labels| labels.all_texts(problems)),
+        allow: table.texts("allow", problems),
+        trusted: table.texts("trusted", problems).unwrap_or_default(),
+        allow_privileged_login: table.truth("allow_privileged_login", problems),
+        limits: limits(table, problems),
+    }
+}
+
+fn limits(table: &Table<'_>, problems: &mut Problems) -> WrittenLimits {
+    let Some(limits) = table.table("limits", problems) else {
+        return WrittenLimits::default();
+    };
+    limits.only(&["rows", "bytes", "time"], problems);
+    WrittenLimits {
+        rows: limits.amount("rows", problems),
+        bytes: limits.amount("bytes", problems),
+        time: limits.amount("time", problems),
+    }
+}
+
+fn secret(text: At<String>) -> At<SecretString> {
+    At {
+        value: SecretString::from(text.value),
+        place: text.place,
+    }
+}
