@@ -175,13 +175,13 @@ impl<'t> Table<'t> {
     /// A text, or a whole number as it was written.
     pub(super) fn amount(&self, key: &str, problems: &mut Problems) -> Option<At<String>> {
         let (value, place) = self.value(key)?;
-        let value = match value {
-            DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
-            DeValue::String(text) => text.to_string(),
-            _ => {
-                self.mismatch(key, (value, place), "a whole number or a text", problems);
-                return None;
-            }
+        let value = if let DeValue::String(text) = value {
+            text.to_string()
+        } else if let Some(number) = value.as_integer().filter(|number| number.radix() == 10) {
+            number.as_str().to_owned()
+        } else {
+            self.mismatch(key, (value, place), "a whole number or a text", problems);
+            return None;
         };
         Some(At { value, place })
     }
@@ -194,14 +194,13 @@ impl<'t> Table<'t> {
             return None;
         };
         let mut texts = Vec::new();
-        for item in items.iter() {
+        for item in items {
             let place = self.source.place(&item.span());
-            match item.get_ref() {
-                DeValue::String(text) => texts.push(At {
-                    value: text.to_string(),
-                    place,
-                }),
-                other => self.mismatch(key, (other, place), "a list of texts", problems),
+            if let Some(text) = item.get_ref().as_str() {
+                let value = text.to_owned();
+                texts.push(At { value, place });
+            } else {
+                self.mismatch(key, (item.get_ref(), place), "a list of texts", problems);
             }
         }
         Some(texts)

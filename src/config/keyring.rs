@@ -40,17 +40,21 @@ fn ask(service: &str, name: &str) -> Result<String, Unavailable> {
     use ::keyring::{Entry, Error};
 
     let found = Entry::new(service, name).and_then(|entry| entry.get_password());
-    found.map_err(|error| match error {
-        Error::NoDefaultStore => Unavailable::new("there is no keyring on this machine", ELSEWHERE),
-        Error::NoEntry => Unavailable::new(
-            format!("the keyring has no entry `{name}` of the service `{service}`"),
-            "store it there first, or use an `env:NAME` or `file:PATH` reference",
-        ),
-        Error::NoStorageAccess(_) => {
+    // What the error says itself is not shown: some of its variants carry the secret's bytes.
+    found.map_err(|error| {
+        if matches!(error, Error::NoDefaultStore) {
+            Unavailable::new("there is no keyring on this machine", ELSEWHERE)
+        } else if matches!(error, Error::NoEntry) {
+            let message = format!("the keyring has no entry `{name}` of the service `{service}`");
+            Unavailable::new(
+                message,
+                "store it there first, or use `env:NAME` or `file:PATH`",
+            )
+        } else if matches!(error, Error::NoStorageAccess(_)) {
             Unavailable::new("the keyring is locked", "unlock it and try again")
+        } else {
+            Unavailable::new("the keyring could not give the secret", ELSEWHERE)
         }
-        // The rest can carry the bytes of the secret, so their text is not shown.
-        _ => Unavailable::new("the keyring could not give the secret", ELSEWHERE),
     })
 }
 

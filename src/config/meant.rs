@@ -110,7 +110,7 @@ impl<'a> Reading<'a> {
                     written.rows.as_ref(),
                     plain,
                     low..=high.rows,
-                    "rows such as `500`",
+                    "a number of rows from 1 to 10000, such as `500`",
                 )
                 .unwrap_or(defaults.rows),
             bytes: self
@@ -139,16 +139,16 @@ impl<'a> Reading<'a> {
     }
 
     fn url(&mut self, written: &WrittenTarget, folder: &Path) -> Option<DatabaseUrl> {
-        let Some(url) = &written.url else {
+        if written.url.is_none() {
             self.problem(
                 &written.place,
                 "this target has no `url`",
                 format!("add `url = \"...\"`: {}", database_url::FORMS),
             );
-            return None;
-        };
+        }
         // Both are looked at even when the first is wrong, so that all problems show.
-        let parsed = self.parsed_url(url, folder);
+        let url = written.url.as_ref();
+        let parsed = url.and_then(|url| self.parsed_url(url, folder));
         let password = match &written.password {
             Some(password) => Some(self.password(password, folder)?),
             None => None,
@@ -331,11 +331,8 @@ impl<'a> Reading<'a> {
         }
         self.problem(
             &at.place,
-            format!(
-                "`{}` is not a limit that can be set here",
-                at.value.escape_debug()
-            ),
-            format!("write {wanted}"),
+            format!("`{}` is not {wanted}", at.value.escape_debug()),
+            "",
         );
         None
     }

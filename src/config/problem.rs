@@ -33,8 +33,7 @@ impl fmt::Display for Place {
             Self::Position { file, line, column } => {
                 write!(f, "{}:{line}:{column}", file.display())
             }
-            Self::Variable(name) => f.write_str(name),
-            Self::Flag(name, 1) => f.write_str(name),
+            Self::Variable(name) | Self::Flag(name, 1) => f.write_str(name),
             Self::Flag(name, number) => write!(f, "{name} (number {number})"),
         }
     }

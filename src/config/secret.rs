@@ -136,10 +136,10 @@ fn from_file(path: &Path) -> Result<String, Unavailable> {
 
 /// The reason of an I/O error in words, without its number.
 pub(super) fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        kind => kind.to_string(),
+    if error.kind() == std::io::ErrorKind::NotFound {
+        "there is no such file".to_owned()
+    } else {
+        error.kind().to_string()
     }
 }
 

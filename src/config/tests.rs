@@ -64,10 +64,6 @@ impl World {
 }
 
 fn urls(config: &Config) -> Vec<(&str, &str)> {
-    let pair = |t: &'_ TargetConfig| -> (*const str, *const str) {
-        (t.target.name.as_str(), t.url.expose_secret())
-    };
-    let _ = pair;
     config
         .targets
         .iter()
@@ -132,4 +128,270 @@ url = "sqlite:archive.db"
     assert!(!archive.allow_privileged_login);
     assert_eq!(archive.target.limits.rows, 300);
     assert_eq!(archive.target.limits.bytes, Limits::DEFAULT.bytes);
+}
+
+/// At least one of each problem that a file can have.
+const MANY_PROBLEMS: &str = r#"verbose = true
+[limits]
+rows = 20000
+byte = 5
+time = 30
+
+[targets.a]
+url = "postgres://u:hunter2@db/a"
+environmnt = "production"
+allow = ["read", "wriet", 3]
+
+[targets.b]
+password = "hunter2"
+allow_privileged_login = "yes"
+labels = { team = 7 }
+trusted = ["a.b.c"]
+
+[targets.c]
+url = "postgres://u@db/c"
+password = "env:NOT_SET"
+environment = ""
+limits = { bytes = "9MiB", time = "0s", rows = 1.5 }
+
+[targets.d]
+url = "file:missing"
+"#;
+
+#[test]
+fn all_problems_of_a_file_are_reported_at_once() {
+    let problems = World::new().toml(MANY_PROBLEMS).problems();
+    assert!(!problems.contains("hunter2"));
+    assert_snapshot!(problems, @r#"
+    secondkey.toml:1:1: unknown key `verbose`
+      hint: the keys here are `limits`, `targets`
+    secondkey.toml:3:8: `20000` is not a number of rows from 1 to 10000, such as `500`
+    secondkey.toml:4:1: unknown key `limits.byte`
+      hint: the keys here are `rows`, `bytes`, `time`
+    secondkey.toml:5:8: `30` is not a time from `1ms` to `10m` with its unit, such as `30s`
+    secondkey.toml:8:7: a password stands in the url
+      hint: take it out and add `password = "env:NAME"`; a reference is `env:NAME`, `file:PATH` or `keyring:SERVICE/NAME`
+    secondkey.toml:9:1: unknown key `targets.a.environmnt`
+      hint: the keys here are `url`, `password`, `environment`, `labels`, `allow`, `trusted`, `allow_privileged_login`, `limits`
+    secondkey.toml:10:18: `wriet` is not an effect
+      hint: the effects are `read`, `write`, `schema` and `admin`
+    secondkey.toml:10:27: `targets.a.allow` must be a list of texts, but this is of the type integer
+    secondkey.toml:12:10: this target has no `url`
+      hint: add `url = "..."`: `postgres://USER@HOST/DATABASE`, `mysql://USER@HOST/DATABASE` or `sqlite:PATH`
+    secondkey.toml:13:12: `password` must be a reference, not the password itself
+      hint: write `env:NAME`, `file:PATH` or `keyring:SERVICE/NAME`
+    secondkey.toml:14:26: `targets.b.allow_privileged_login` must be true or false, but this is of the type string
+    secondkey.toml:15:19: `targets.b.labels.team` must be a text in quotes, but this is of the type integer
+    secondkey.toml:16:12: this is not the name of a function or relation
+      hint: write `name` or `schema.name`
+    secondkey.toml:20:12: the environment variable `NOT_SET` is not set
+      hint: set it for this program, in the MCP client's `env` for example, or refer to `file:PATH`
+    secondkey.toml:21:15: an environment must be 1 to 64 characters without control characters
+    secondkey.toml:22:20: `9MiB` is not a size from `1` to `8MiB`, such as `256KiB`
+    secondkey.toml:22:35: `0s` is not a time from `1ms` to `10m` with its unit, such as `30s`
+    secondkey.toml:22:48: `targets.c.limits.rows` must be a whole number or a text, but this is of the type float
+    secondkey.toml:25:7: the secret file `DIR/missing` cannot be read: there is no such file
+      hint: it must be a small text file that this program can read
+    "#);
+}
+
+#[test]
+fn all_problems_of_all_sources_are_reported_at_once() {
+    let problems = World::new()
+        .variable("SECONDKEY_LOG", "=nonsense=")
+        .variable("SECONDKEY_LOG_FORMAT", "xml")
+        .url("orders=sqlite:a.db")
+        .url("orders=sqlite:b.db")
+        .url("bad name=sqlite:b.db")
+        .url("oracle://u:hunter2@db/x")
+        .toml("[target.orders]")
+        .problems();
+    assert!(!problems.contains("hunter2"));
+    assert_snapshot!(problems, @r"
+    secondkey.toml:1:2: unknown key `target`
+      hint: the keys here are `limits`, `targets`
+    SECONDKEY_LOG: this is not a log filter
+      hint: write a level (`error`, `warn`, `info`, `debug`, `trace`) or `secondkey=debug,warn`
+    SECONDKEY_LOG_FORMAT: this is not a log format
+      hint: write `text` or `json`
+    --database-url (number 2): there is another target `orders` already
+      hint: give one of them another name
+    --database-url (number 3): not a target name; use 1 to 64 of a-z A-Z 0-9 _ - and start with a letter or digit
+    --database-url (number 4): this is not the URL of a database that SecondKey knows
+      hint: write `postgres://USER@HOST/DATABASE`, `mysql://USER@HOST/DATABASE` or `sqlite:PATH`
+    ");
+}
+
+#[test]
+fn syntax_errors_are_all_reported_with_their_place() {
+    let problems = World::new()
+        .toml("[targets.a\nurl = sqlite:a.db\n[targets.a]\n[targets.a]\n")
+        .problems();
+    assert_snapshot!(problems, @r"
+    secondkey.toml:1:11: not TOML: unclosed table, expected `]`
+    secondkey.toml:4:10: not TOML: duplicate key
+    ");
+}
+
+#[test]
+fn nothing_configured_is_said_with_a_remedy() {
+    assert_snapshot!(World::new().problems(), @r"
+    configuration: no target is configured
+      hint: add `--database-url URL`, or write a `secondkey.toml` with a `[targets.NAME]`
+    ");
+    let mut world = World::new();
+    world.flags.config = Some("absent.toml".into());
+    assert_snapshot!(world.problems(), @"absent.toml: the configuration file cannot be read: there is no such file");
+}
+
+#[test]
+fn the_file_that_is_named_wins_over_those_that_are_found() {
+    let one = |name: &str| format!("[targets.{name}]\nurl = \"sqlite:x.db\"\n");
+    let name = |world: &World| world.load().unwrap().targets[0].target.name.to_string();
+    let world = World::new().file("user/secondkey.toml", &one("user"));
+    assert_eq!(name(&world), "user");
+    let world = world.toml(&one("here"));
+    assert_eq!(name(&world), "here");
+    let world = world
+        .file("v/variable.toml", &one("variable"))
+        .variable("SECONDKEY_CONFIG", "v/variable.toml");
+    assert_eq!(name(&world), "variable");
+    // A path in a file starts at the file's folder.
+    let url = world.load().unwrap().targets[0]
+        .url
+        .expose_secret()
+        .to_owned();
+    assert!(url.ends_with("/v/x.db"), "{url}");
+    let mut world = world.file("flag.toml", &one("flag"));
+    world.flags.config = Some("flag.toml".into());
+    assert_eq!(name(&world), "flag");
+}
+
+#[test]
+fn flags_win_over_the_environment_and_both_over_defaults() {
+    let world = World::new().url("sqlite:a.db");
+    let home = world.load().unwrap().home;
+    assert_eq!(home.state_dir, world.folder.path().join("state"));
+    assert_eq!(
+        (home.log.filter.as_str(), home.log.format),
+        ("warn", LogFormat::Text)
+    );
+    let mut world = world
+        .variable("SECONDKEY_STATE", "/from/variable")
+        .variable("SECONDKEY_LOG", "info")
+        .variable("SECONDKEY_LOG_FORMAT", "json")
+        .variable("SECONDKEY_DATABASE_URL", "other=sqlite:other.db");
+    let config = world.load().unwrap();
+    assert_eq!(config.home.state_dir, PathBuf::from("/from/variable"));
+    assert_eq!(
+        (config.home.log.filter.as_str(), config.home.log.format),
+        ("info", LogFormat::Json)
+    );
+    assert_eq!(config.targets[0].target.name.as_str(), "main");
+    world.flags.state = Some("relative".into());
+    world.flags.log = Some("debug".to_owned());
+    let home = world.load().unwrap().home;
+    assert_eq!(home.state_dir, world.folder.path().join("relative"));
+    assert_eq!(home.log.filter, "debug");
+    world.flags.database_urls.clear();
+    assert_eq!(
+        world.load().unwrap().targets[0].target.name.as_str(),
+        "other"
+    );
+}
+
+#[test]
+fn targets_without_a_name_are_numbered_around_the_names_taken() {
+    let world = World::new()
+        .toml("[targets.main2]\nurl = \"sqlite:/srv/file.db\"\n")
+        .url("sqlite:/srv/a.db")
+        .url("sqlite:/srv/b.db")
+        .url("shop=postgres://u@h/d?application_name=x")
+        .url("postgres://u@h/d?application_name=x");
+    assert_eq!(
+        urls(&world.load().unwrap()),
+        [
+            ("main2", "sqlite:/srv/file.db"),
+            ("main", "sqlite:/srv/a.db"),
+            ("main3", "sqlite:/srv/b.db"),
+            ("shop", "postgres://u@h/d?application_name=x"),
+            ("main4", "postgres://u@h/d?application_name=x"),
+        ]
+    );
+}
+
+#[test]
+fn references_work_in_files_flags_and_variables() {
+    let world = World::new()
+        .variable("URL", "postgres://u:pw1@h/d")
+        .file("secrets/pw", "pw2\r\n")
+        .file("secrets/url", "mysql://u:pw3@h/d\n")
+        .toml("[targets.file]\nurl = \"postgres://u@h/d\"\npassword = \"file:secrets/pw\"\n")
+        .url("env=env:URL")
+        .url("url=file:secrets/url");
+    assert_eq!(
+        urls(&world.load().unwrap()),
+        [
+            ("file", "postgres://u:pw2@h/d"),
+            ("env", "postgres://u:pw1@h/d"),
+            ("url", "mysql://u:pw3@h/d"),
+        ]
+    );
+}
+
+#[test]
+fn a_keyring_that_is_not_there_is_an_error_and_no_hang() {
+    let started = std::time::Instant::now();
+    let problems = World::new()
+        .url("keyring:secondkey/no-such-entry")
+        .problems();
+    assert!(problems.contains("keyring"), "{problems}");
+    assert!(problems.contains("`env:NAME` or `file:PATH`"), "{problems}");
+    assert!(started.elapsed() < std::time::Duration::from_secs(8));
+}
+
+#[test]
+fn secrets_show_in_no_debug_output() {
+    let world = World::new()
+        .variable("PW", "hunter2")
+        .toml("[targets.a]\nurl = \"postgres://u@h/d\"\npassword = \"env:PW\"\n")
+        .url("postgres://u:hunter2@h/d");
+    let config = world.load().unwrap();
+    assert!(
+        config
+            .targets
+            .iter()
+            .all(|t| t.url.expose_secret().contains("hunter2"))
+    );
+    let around = Environment::Fixed(world.variables.clone());
+    assert!(!format!("{config:?} {:?} {around:?}", world.flags).contains("hunter2"));
+}
+
+#[test]
+fn a_password_on_the_command_line_and_open_files_are_warned_of() {
+    let world = World::new()
+        .file("url", "postgres://u:pw@h/d")
+        .toml("[targets.a]\nurl = \"file:url\"\n")
+        .url("postgres://u:pw@h/d");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = |name: &str, mode| {
+            let path = world.folder.path().join(name);
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode("url", 0o644);
+        mode("secondkey.toml", 0o666);
+    }
+    let config = world.load().unwrap();
+    let warnings: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    let folder = world.folder.path().display().to_string();
+    assert_snapshot!(warnings.join("\n").replace(&folder, "DIR"), @r"
+    secondkey.toml: other users can change this file, and with it what runs without approval
+      hint: make it yours alone: chmod go-w
+    secondkey.toml:2:7: the secret file `DIR/url` can be read by other users
+      hint: make it yours alone: chmod 600
+    --database-url: a password stands on the command line, where every user of this machine can see it
+      hint: write a reference instead of the url: `env:NAME`, `file:PATH` or `keyring:SERVICE/NAME`
+    ");
 }
