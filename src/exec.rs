@@ -124,6 +124,15 @@ impl Executor {
         }
     }
 
+    /// Whether the database answers and takes the login.
+    pub async fn reach(&self) -> Result<(), Refusal> {
+        match self {
+            Self::MySql(engine) => engine.reach().await,
+            Self::Postgres(engine) => engine.reach().await,
+            Self::Sqlite(engine) => engine.reach().await,
+        }
+    }
+
     /// Checks the target end to end, from reaching it to what its login may do.
     pub async fn check(&self) -> Vec<Check> {
         match self {

@@ -23,8 +23,8 @@ pub struct Ask<'a> {
     pub work: &'a Work,
     /// What the statement can do.
     pub statement: &'a Statement,
-    /// What the executor found it can do, where it has looked already and found worse.
-    pub found: Option<Effect>,
+    /// The executor's own judgement, where it has looked already and found worse.
+    pub found: Option<&'a Statement>,
     /// The limits that the caller asked for.
     pub limits: Limits,
 }
@@ -58,11 +58,12 @@ pub struct Grant {
 /// Decides by the target's own configuration: what it allows runs, `admin` is refused, and the
 /// rest needs a human.
 pub fn decide(ask: &Ask<'_>) -> Decision {
-    let effect = ask.statement.effect.max(ask.found.unwrap_or(Effect::Read));
+    let judged = ask.found.unwrap_or(ask.statement);
+    let effect = judged.effect.max(ask.statement.effect);
     if ask.target.allow.contains(&effect) {
         return Decision::Allow(grant(ask, effect));
     }
-    let what = match ask.statement.because() {
+    let what = match judged.because() {
         because if because.is_empty() => format!("its effect is `{effect}`"),
         because => format!("it {because} (effect `{effect}`)"),
     };
