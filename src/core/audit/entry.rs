@@ -167,7 +167,7 @@ mod tests {
             concat!(
                 r#"{"at":1700000000123,"facts":{"elapsed_ms":12,"rows":"18446744073709551615"},"#,
                 r#""kind":"request.refused","principal":"ai:ada/claude-code","#,
-                r#""request":"req_018bcfe568007707870707070707070707","sequence":7,"target":"shop?","#,
+                r#""request":"req_018bcfe5680077078707070707070707","sequence":7,"target":"shop?","#,
                 r#""version":1,"workspace":"local"}"#,
             )
         );
@@ -188,6 +188,9 @@ mod tests {
         assert_eq!(body.at, draft.at);
         assert_eq!(body.kind, "server.started");
         assert_eq!(&body.facts, draft.facts());
-        assert_eq!((body.principal, body.request, body.target), (None, None, None));
+        assert_eq!(
+            (body.principal, body.request, body.target),
+            (None, None, None)
+        );
     }
 }

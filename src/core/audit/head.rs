@@ -78,12 +78,21 @@ impl Head {
                 .map_err(|_| HeadError::Signature)?;
             known = true;
         }
-        if known { Ok(head) } else { Err(HeadError::UnknownKey) }
+        if known {
+            Ok(head)
+        } else {
+            Err(HeadError::UnknownKey)
+        }
     }
 
     fn text(&self) -> String {
         let link = BASE64.encode(self.link.as_bytes());
-        format!("{}\n{}\n{link}\n{}\n", origin(&self.workspace), self.count, self.at)
+        format!(
+            "{}\n{}\n{link}\n{}\n",
+            origin(&self.workspace),
+            self.count,
+            self.at
+        )
     }
 
     /// Reads the text and insists that writing it again gives the same bytes.

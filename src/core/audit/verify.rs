@@ -39,7 +39,9 @@ pub enum Break {
         found: u64,
     },
     /// A link does not follow from the entries before it.
-    #[error("entry {sequence} does not follow from the entries before it: it or one before it was edited, removed, inserted or moved")]
+    #[error(
+        "entry {sequence} does not follow from the entries before it: it or one before it was edited, removed, inserted or moved"
+    )]
     Unlinked {
         /// The first entry that does not fit.
         sequence: u64,

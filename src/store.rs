@@ -1,0 +1,154 @@
+//! REMEMBERS: the audit log, the journal of requests that were begun, and the keys. All of it lies
+//! in one state folder that any number of processes of one user share.
+//!
+//! ```text
+//! state.db      the log and the journal (SQLite, WAL)
+//! audit.heads   signed heads of the log
+//! keys/         private keys, 0600
+//! state.lock    held while a process sets the folder up
+//! ```
+
+pub mod error;
+pub mod keys;
+pub mod log;
+
+mod database;
+mod folder;
+mod heads;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+pub use error::{BeginError, StoreError};
+pub use keys::{KeyKind, TokenKeys};
+pub use log::{Filter, Log, Sealed, Start};
+
+use crate::core::audit::{Draft, EventKind, commitment};
+use crate::core::ids::{AgentId, RequestId};
+use crate::core::time::Clock;
+use crate::core::work::Digest;
+use folder::Folder;
+use keys::TokenKeyring;
+use log::{Keeper, Writer};
+
+/// The workspace of local mode.
+pub const WORKSPACE: &str = "local";
+
+/// An open state folder. Clones share it.
+#[derive(Clone)]
+pub struct State {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    folder: Folder,
+    clock: Arc<dyn Clock>,
+    agent: AgentId,
+    token_keys: TokenKeyring,
+    commitment_secret: [u8; 32],
+    log: Log,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.inner;
+        f.debug_struct("State")
+            .field("folder", &inner.folder)
+            .field("agent", &inner.agent)
+            .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Opens a state folder, and makes it with all that belongs in it if there is none.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let folder = Folder::open(path)?;
+        let lock = folder.lock()?;
+        let now = clock.now();
+        let database = folder.database();
+        let mut connection = database::connect(&database)?;
+        database::migrate(&mut connection, now)?;
+        let made = keys::prepare(&folder, now)?;
+        let agent = keys::agent_id(&folder, now)?;
+        let commitment_secret = keys::commitment_secret(&folder)?;
+        drop(lock);
+
+        let birth = database::birth(&connection, &database)?;
+        let writer = Writer {
+            connection,
+            workspace: WORKSPACE.to_owned(),
+            birth,
+        };
+        let keeper = Keeper::new(folder.clone(), WORKSPACE, Arc::clone(&clock));
+        let log = Log::start(writer, keeper, folder.clone())?;
+        for (kind, id) in made {
+            log.append_soon(
+                Draft::new(now, EventKind::KeyCreated)
+                    .text("purpose", kind.as_str())
+                    .text("key", &id),
+            );
+        }
+        let token_keys = TokenKeyring::new(folder.clone(), agent.clone(), Arc::clone(&clock));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                folder,
+                clock,
+                agent,
+                token_keys,
+                commitment_secret,
+                log,
+            }),
+        })
+    }
+
+    /// The audit log and the journal.
+    pub fn log(&self) -> &Log {
+        &self.inner.log
+    }
+
+    /// The id of this folder's executor: the audience of its tokens.
+    pub fn agent(&self) -> &AgentId {
+        &self.inner.agent
+    }
+
+    /// The token keys as they are now. Ask for them each time: another process may have rotated.
+    pub fn token_keys(&self) -> Result<Arc<TokenKeys>, StoreError> {
+        self.inner.token_keys.now()
+    }
+
+    /// The commitment to a request's parameter values. Its salt is made from a secret of this folder
+    /// and the request id, so it can be proven here and guessed nowhere else.
+    pub fn commitment(&self, request: &RequestId, params: &[Value]) -> Digest {
+        let secret = &self.inner.commitment_secret;
+        let salt = Digest::of(&[secret, request.as_str().as_bytes()]);
+        let [salt @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *salt.as_bytes();
+        commitment(salt, params)
+    }
+
+    /// Makes a new key of a kind the current one, and records that. Gives its id.
+    pub async fn rotate_key(&self, kind: KeyKind) -> Result<String, StoreError> {
+        let inner = Arc::clone(&self.inner);
+        let rotated = tokio::task::spawn_blocking(move || {
+            let _lock = inner.folder.lock()?;
+            keys::rotate(&inner.folder, kind, inner.clock.now())
+        });
+        let id = rotated.await.map_err(|_| StoreError::Closed)??;
+        let draft = Draft::new(self.inner.clock.now(), EventKind::KeyRotated)
+            .text("purpose", kind.as_str())
+            .text("key", &id);
+        self.log().append(draft).await?;
+        Ok(id)
+    }
+
+    /// Writes what waits, signs a head if there is news, and ends. Later calls fail. A folder that is
+    /// dropped without this loses nothing, but its last head may come from before the end.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.inner.log.close().await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! The state folder: only its owner may enter, and one process at a time sets it up.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::store::database::PATIENCE;
+use crate::store::error::StoreError;
+
+/// The paths in a state folder.
+#[derive(Clone, Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    /// Opens the folder, and makes it if there is none.
+    pub(super) fn open(root: &Path) -> Result<Self, StoreError> {
+        let folder = Self {
+            root: root.to_owned(),
+        };
+        private_folder(root)?;
+        private_folder(&folder.keys())?;
+        Ok(folder)
+    }
+
+    /// The database.
+    pub(super) fn database(&self) -> PathBuf {
+        self.root.join("state.db")
+    }
+
+    /// The database's write-ahead log.
+    pub(super) fn wal(&self) -> PathBuf {
+        self.root.join("state.db-wal")
+    }
+
+    /// The signed heads.
+    pub(super) fn heads(&self) -> PathBuf {
+        self.root.join("audit.heads")
+    }
+
+    /// The keys.
+    pub(super) fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    /// Waits for the folder's lock. It is released when the file is dropped.
+    pub(super) fn lock(&self) -> Result<File, StoreError> {
+        let path = self.root.join("state.lock");
+        let failed = |error: &std::io::Error| StoreError::io("lock", &path, error);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| failed(&error))?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(TryLockError::WouldBlock) => return Err(StoreError::Busy),
+                Err(TryLockError::Error(error)) => return Err(failed(&error)),
+            }
+        }
+    }
+}
+
+/// Makes a folder for its owner alone, or checks that an existing one is.
+fn private_folder(path: &Path) -> Result<(), StoreError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| StoreError::io("create the folder", path, &error))?;
+    refuse_if_open(path)
+}
+
+/// Refuses a file or folder that other users can read or change.
+pub(super) fn refuse_if_open(path: &Path) -> Result<(), StoreError> {
+    let metadata = path
+        .metadata()
+        .map_err(|error| StoreError::io("look at", path, &error))?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(StoreError::Insecure {
+            path: path.to_owned(),
+            mode,
+        })
+    }
+}
+
+/// Makes a file that nobody else can read, with this content and synced; an existing file is left
+/// alone, and the answer is `false`.
+pub(super) fn create_private(path: &Path, content: &[u8]) -> Result<bool, StoreError> {
+    use std::io::Write as _;
+
+    let failed = |error: &std::io::Error| StoreError::io("write", path, error);
+    let opened = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path);
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(failed(&error)),
+    };
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        // Half a key would be refused for ever; without the file the next start makes a new one.
+        drop(std::fs::remove_file(path));
+        return Err(failed(&error));
+    }
+    Ok(true)
+}
+
+/// Reads a file that only its owner can read.
+pub(super) fn read_private(path: &Path) -> Result<String, StoreError> {
+    refuse_if_open(path)?;
+    std::fs::read_to_string(path).map_err(|error| StoreError::io("read", path, &error))
+}

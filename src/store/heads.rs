@@ -1,0 +1,107 @@
+//! The file of signed heads: appended to, never rewritten; notes are separated by an empty line.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use ed25519_dalek::VerifyingKey;
+
+use crate::core::audit::{Head, origin};
+use crate::store::error::StoreError;
+
+/// Adds a note at the end, in one write, and syncs it.
+pub(super) fn append(path: &Path, note: &str) -> Result<(), StoreError> {
+    try_append(path, note).map_err(|error| StoreError::io("write", path, &error))
+}
+
+fn try_append(path: &Path, note: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    let mut last = [b'\n'];
+    if file.seek(SeekFrom::End(-1)).is_ok() {
+        file.read_exact(&mut last)?;
+    }
+    // Half a note, left by a full disk or a killed process, must not swallow this one.
+    let begin = if last == [b'\n'] { "" } else { "\n" };
+    file.write_all(format!("{begin}{note}\n").as_bytes())?;
+    file.sync_data()
+}
+
+/// Every head that one of `keys` signed, oldest first, and how many notes were not readable: the last
+/// may be half a note, when the disk was full or the process killed.
+pub(super) fn read(
+    path: &Path,
+    workspace: &str,
+    keys: &[VerifyingKey],
+) -> Result<(Vec<Head>, usize), StoreError> {
+    let text = match std::fs::read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(StoreError::io("read", path, &error)),
+    };
+    let notes = split(&text, &origin(workspace));
+    let opened: Vec<Option<Head>> = notes.iter().map(|n| Head::open(n, keys).ok()).collect();
+    let bad = opened.iter().filter(|head| head.is_none()).count();
+    Ok((opened.into_iter().flatten().collect(), bad))
+}
+
+/// Splits into notes: each goes from an origin line to the end of its signatures, so that half a note
+/// spoils no other.
+fn split(text: &str, origin: &str) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    let mut signed = false;
+    for line in text.lines() {
+        let signature = line.starts_with('\u{2014}');
+        if line == origin {
+            notes.push(String::new());
+            signed = false;
+        } else if signed && !signature {
+            continue;
+        }
+        signed = signature;
+        if let Some(note) = notes.last_mut() {
+            note.push_str(line);
+            note.push('\n');
+        }
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+    use crate::core::time::Timestamp;
+    use crate::core::work::Digest;
+
+    #[test]
+    fn half_a_note_spoils_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.heads");
+        let key = SigningKey::from_bytes(&[3; 32]);
+        let head = |count| Head {
+            workspace: "local".into(),
+            count,
+            link: Digest::of(&[b"x"]),
+            at: Timestamp::from_unix_ms(0),
+        };
+        let note = head(2).sign(&key);
+        for cut in (1..note.len()).filter(|cut| note.is_char_boundary(*cut)) {
+            std::fs::write(&path, format!("{}\n{}", head(1).sign(&key), &note[..cut])).unwrap();
+            append(&path, &head(3).sign(&key)).unwrap();
+            append(&path, &head(4).sign(&key)).unwrap();
+            let (heads, bad) = read(&path, "local", &[key.verifying_key()]).unwrap();
+            let counts: Vec<u64> = heads.iter().map(|head| head.count).collect();
+            assert!(
+                counts == [1, 3, 4] && bad <= 1 || counts == [1, 2, 3, 4],
+                "{cut}: {counts:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The audit log and the journal as the rest of the program uses them.
+//!
+//! One writer thread per process appends everything that waits in one transaction, in the order in
+//! which it was handed over; it reads the end of the chain inside that transaction, because other
+//! processes append to the same file. A keeper thread syncs, signs heads and tidies up.
+
+pub mod reading;
+
+mod keeper;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+
+use tokio::sync::oneshot;
+
+use crate::core::audit::Draft;
+use crate::core::ids::RequestId;
+use crate::core::time::Timestamp;
+use crate::core::work::Digest;
+use crate::store::error::{BeginError, StoreError};
+use crate::store::folder::Folder;
+
+pub use reading::{Filter, Lines, Record, Report, Select};
+
+pub(super) use keeper::Keeper;
+pub(super) use writer::Writer;
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Sealed {
+    /// Its place in the log.
+    pub sequence: u64,
+    /// Its link.
+    pub link: Digest,
+}
+
+/// An execution that is about to start.
+#[derive(Debug)]
+pub struct Start {
+    /// The request, which is consumed by this.
+    pub request: RequestId,
+    /// From when the token is valid: an order older than the journal is refused.
+    pub token_not_before: Timestamp,
+    /// Whether the record must be on the disk before the work starts: everything above `read`.
+    pub synced: bool,
+    /// What is about to happen.
+    pub intent: Draft,
+}
+
+/// The audit log and journal of one state folder.
+#[derive(Debug)]
+pub struct Log {
+    jobs: Sender<Job>,
+    folder: Folder,
+    workspace: String,
+}
+
+/// Something for the writer to do, in order.
+#[derive(Debug)]
+enum Job {
+    Append(Box<Draft>, Option<Answer<StoreError>>),
+    Begin(Box<Start>, Answer<BeginError>),
+    Checkpoint(oneshot::Sender<Result<String, StoreError>>),
+    Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+type Answer<E> = oneshot::Sender<Result<Sealed, E>>;
+
+impl Log {
+    /// Starts the threads that write to the log.
+    pub(super) fn start(
+        writer: Writer,
+        keeper: Keeper,
+        folder: Folder,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            workspace: writer.workspace.clone(),
+            jobs: writer::start(writer, keeper)?,
+            folder,
+        })
+    }
+
+    /// Appends, and answers once it is committed.
+    pub async fn append(&self, draft: Draft) -> Result<Sealed, StoreError> {
+        self.ask(|answer| Job::Append(Box::new(draft), Some(answer)))
+            .await?
+    }
+
+    /// Appends in order without waiting. If it cannot be written it is kept, and every later call
+    /// fails until it and all that waits behind it is written.
+    ///
+    /// For the ends of work whose beginning was awaited: so what is kept stays small.
+    pub fn append_soon(&self, draft: Draft) {
+        if self.jobs.send(Job::Append(Box::new(draft), None)).is_err() {
+            tracing::error!("an audit entry came after the log was closed");
+        }
+    }
+
+    /// Consumes the request and appends the intent, in one transaction. Work may start after this
+    /// and not before.
+    pub async fn begin(&self, start: Start) -> Result<Sealed, BeginError> {
+        self.ask(|answer| Job::Begin(Box::new(start), answer))
+            .await?
+    }
+
+    /// Signs a head of the log as it is now, after everything that was handed over before, and keeps
+    /// a copy beside the log. The answer is a C2SP signed note.
+    pub async fn checkpoint(&self) -> Result<String, StoreError> {
+        self.ask(Job::Checkpoint).await?
+    }
+
+    /// Whose log this is.
+    pub fn workspace(&self) -> &str {
+        &self.workspace
+    }
+
+    /// Writes what waits, signs a head if there is news, and ends. Later calls fail.
+    pub(super) async fn close(&self) -> Result<(), StoreError> {
+        self.ask(Job::Close).await?
+    }
+
+    fn database(&self) -> PathBuf {
+        self.folder.database()
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs
+            .send(job(answer))
+            .map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)
+    }
+}

@@ -1,0 +1,318 @@
+//! Reads the log. Everything here blocks, on a connection of its own; from async code, call it
+//! through `spawn_blocking`.
+
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::VerifyingKey;
+use rusqlite::{Connection, OptionalExtension, Row, ToSql};
+use serde_json::value::RawValue;
+
+use crate::core::audit::{
+    Break, Checker, Content, EventKind, Head, HeadError, Stored, Verified, first_link,
+};
+use crate::core::ids::RequestId;
+use crate::core::work::Digest;
+use crate::store::database::{connect_to_read, patiently};
+use crate::store::error::StoreError;
+use crate::store::heads;
+use crate::store::keys;
+use crate::store::log::{Log, Sealed};
+
+/// How many entries are fetched at a time.
+const PAGE: u32 = 500;
+
+/// Which entries to list. The default is the first 50 of all.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Only entries after this one.
+    pub since: u64,
+    /// At most so many.
+    pub limit: u32,
+    /// Only this kind.
+    pub kind: Option<EventKind>,
+    /// Only this request.
+    pub request: Option<RequestId>,
+    /// Only this principal, as written.
+    pub principal: Option<String>,
+    /// Only this target.
+    pub target: Option<String>,
+    /// The newest first, instead of the oldest.
+    pub newest_first: bool,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self {
+            since: 0,
+            limit: 50,
+            kind: None,
+            request: None,
+            principal: None,
+            target: None,
+            newest_first: false,
+        }
+    }
+}
+
+/// Which entries to show.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Select {
+    /// All that belong to a request.
+    Request(RequestId),
+    /// One, by its place.
+    Sequence(u64),
+}
+
+/// An entry as it was found; nothing about it is proven.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The entry.
+    pub stored: Stored,
+    /// What its body says.
+    pub content: Content,
+}
+
+/// What a check of the log found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Report {
+    /// Whether the log is what was written.
+    pub outcome: Result<Verified, Break>,
+    /// How many heads in the state folder it was checked against.
+    pub own_heads: usize,
+    /// How many notes there were not readable, or not signed by a key of this log.
+    pub bad_heads: usize,
+}
+
+impl Log {
+    /// The entries that a filter lets through.
+    pub fn list(&self, filter: &Filter) -> Result<Vec<Record>, StoreError> {
+        let newest_first = filter.newest_first;
+        let order = if newest_first { "desc" } else { "asc" };
+        let kind = filter.kind.map(EventKind::as_str);
+        let request = filter.request.as_ref().map(RequestId::as_str);
+        select(
+            &connect_to_read(&self.database())?,
+            &format!("{FILTERED} order by sequence {order} limit ?6"),
+            &[
+                &signed(filter.since),
+                &kind,
+                &request,
+                &filter.principal,
+                &filter.target,
+                &filter.limit,
+            ],
+        )
+        .map(|entries| entries.into_iter().map(Record::from).collect())
+    }
+
+    /// The entries of a request, or the one at a place; none if there is no such thing.
+    pub fn show(&self, select_by: &Select) -> Result<Vec<Record>, StoreError> {
+        let connection = connect_to_read(&self.database())?;
+        let found = match select_by {
+            Select::Request(id) => select(&connection, OF_REQUEST, &[&id.as_str()]),
+            Select::Sequence(sequence) => select(&connection, AT, &[&signed(*sequence)]),
+        };
+        found.map(|entries| entries.into_iter().map(Record::from).collect())
+    }
+
+    /// The whole log as JSON Lines: `{"sequence", "body", "leaf", "link"}` on each.
+    pub fn export(&self) -> Result<Lines, StoreError> {
+        Ok(Lines(Entries::open(&self.database())?))
+    }
+
+    /// Checks the log against every head in the state folder and the one given.
+    pub fn verify(&self, head: Option<Head>) -> Result<Report, StoreError> {
+        let keys = self.audit_keys()?;
+        // Heads are read before the entries: those that come meanwhile are of no concern.
+        let (own, bad_heads) = heads::read(&self.folder.heads(), self.workspace(), &keys)?;
+        let own_heads = own.len();
+        let mut checker = Checker::new(self.workspace(), own.into_iter().chain(head));
+        let mut outcome = Ok(());
+        for entry in Entries::open(&self.database())? {
+            outcome = checker.push(&entry?);
+            if outcome.is_err() {
+                break;
+            }
+        }
+        Ok(Report {
+            outcome: outcome.and_then(|()| checker.finish()),
+            own_heads,
+            bad_heads,
+        })
+    }
+
+    /// Reads a signed note that came from elsewhere: is it a head of this log?
+    pub fn open_head(&self, note: &str) -> Result<Result<Head, HeadError>, StoreError> {
+        let opened = Head::open(note, &self.audit_keys()?);
+        Ok(opened.and_then(|head| {
+            if head.workspace == self.workspace() {
+                Ok(head)
+            } else {
+                Err(HeadError::UnknownKey)
+            }
+        }))
+    }
+
+    /// The public keys that sign, or once signed, heads of this log.
+    pub fn audit_keys(&self) -> Result<Vec<VerifyingKey>, StoreError> {
+        keys::audit_public_keys(&self.folder)
+    }
+}
+
+impl From<Stored> for Record {
+    fn from(stored: Stored) -> Self {
+        let content = stored.content();
+        Self { stored, content }
+    }
+}
+
+/// The last entry of the log, by whichever process, or its beginning.
+pub(super) fn last(connection: &Connection, workspace: &str) -> rusqlite::Result<Sealed> {
+    let mut statement = connection.prepare_cached(LAST)?;
+    let end = statement.query_row((), |row| {
+        Ok(Sealed {
+            sequence: unsigned(row.get(0)?),
+            link: Digest::from_bytes(row.get(1)?),
+        })
+    });
+    Ok(end.optional()?.unwrap_or_else(|| Sealed {
+        sequence: 0,
+        link: first_link(workspace),
+    }))
+}
+
+/// A number as SQLite holds it.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A place in the log as it is in the file. What is below 1 was not put there by this program, and
+/// `verify` says so of a 0 as well.
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// All entries in order, a page at a time, so that no reader holds the file up.
+#[derive(Debug)]
+struct Entries {
+    connection: Connection,
+    path: PathBuf,
+    page: std::vec::IntoIter<Stored>,
+    after: i64,
+    done: bool,
+}
+
+impl Entries {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self {
+            connection: connect_to_read(path)?,
+            path: path.to_owned(),
+            page: Vec::new().into_iter(),
+            // Also what stands where nothing should.
+            after: i64::MIN,
+            done: false,
+        })
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Result<Stored, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.page.len() == 0 && !self.done {
+            match select(&self.connection, PAGE_AFTER, &[&self.after, &PAGE]) {
+                Ok(page) => {
+                    self.done = page.len() < PAGE as usize;
+                    self.page = page.into_iter();
+                }
+                Err(error) => {
+                    self.done = true;
+                    tracing::debug!(path = %self.path.display(), %error, "the log ends here");
+                    return Some(Err(error));
+                }
+            }
+        }
+        let entry = self.page.next()?;
+        self.after = signed(entry.sequence);
+        Some(Ok(entry))
+    }
+}
+
+/// The log as JSON Lines.
+#[derive(Debug)]
+pub struct Lines(Entries);
+
+impl Iterator for Lines {
+    type Item = Result<String, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.0.next()?.map(|entry| line(&entry)))
+    }
+}
+
+/// One entry as a line of JSON. A body that is not JSON any more is given as text.
+pub fn line(entry: &Stored) -> String {
+    let body = match &entry.body {
+        None => "null".to_owned(),
+        Some(bytes) => {
+            let text = String::from_utf8_lossy(bytes);
+            match serde_json::from_str::<&RawValue>(&text) {
+                Ok(raw) if !raw.get().contains('\n') => raw.get().to_owned(),
+                _ => serde_json::Value::from(text.as_ref()).to_string(),
+            }
+        }
+    };
+    format!(
+        r#"{{"sequence":{},"body":{body},"leaf":"{}","link":"{}"}}"#,
+        entry.sequence, entry.leaf, entry.link
+    )
+}
+
+fn select(
+    connection: &Connection,
+    sql: &str,
+    params: &[&dyn ToSql],
+) -> Result<Vec<Stored>, StoreError> {
+    patiently(|| {
+        let mut statement = connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params, stored)?;
+        rows.collect()
+    })
+    .map_err(|error| StoreError::sqlite("read the audit log", &error))
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    // A body or digest of the wrong type or size was put there by somebody else. It has to come
+    // out as a wrong one, which `verify` finds, and not as an error that hides where it is.
+    let digest = |column: usize| -> rusqlite::Result<Digest> {
+        let bytes = row.get_ref(column)?.as_bytes_or_null().ok().flatten();
+        let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        Ok(bytes.map_or_else(|| Digest::of(&[b"not a digest"]), Digest::from_bytes))
+    };
+    let body = match row.get_ref(1)? {
+        rusqlite::types::ValueRef::Null => None,
+        value => Some(value.as_bytes().unwrap_or_default().to_vec()),
+    };
+    Ok(Stored {
+        sequence: unsigned(row.get(0)?),
+        body,
+        leaf: digest(2)?,
+        link: digest(3)?,
+    })
+}
+
+const LAST: &str = "select sequence, link from audit order by sequence desc limit 1";
+const PAGE_AFTER: &str = "
+    select sequence, body, leaf, link from audit
+    where sequence > ?1 order by sequence limit ?2";
+const AT: &str = "select sequence, body, leaf, link from audit where sequence = ?1";
+const OF_REQUEST: &str = "
+    select sequence, body, leaf, link from audit where request = ?1 order by sequence";
+/// Bodies that are not JSON any more pass no filter, instead of failing it.
+const FILTERED: &str = "
+    select sequence, body, leaf, link from audit
+    where sequence > ?1
+      and (?2 is null or iif(json_valid(body), body ->> '$.kind', null) = ?2)
+      and (?3 is null or request = ?3)
+      and (?4 is null or iif(json_valid(body), body ->> '$.principal', null) = ?4)
+      and (?5 is null or iif(json_valid(body), body ->> '$.target', null) = ?5)";
