@@ -9,6 +9,7 @@ mod document;
 mod home;
 mod keyring;
 mod meant;
+mod os_user;
 mod problem;
 mod quantity;
 mod secret;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 pub use home::{Home, Log, LogFormat};
+pub use os_user::user_id;
 pub use problem::{Place, Problem, Problems};
 pub use surroundings::{Environment, Surroundings};
 

@@ -1,10 +1,18 @@
 //! SecondKey runs an AI client's SQL under policy, signed execution tokens and an audit log.
 //!
 //! Read in this order: [`core`] decides, [`config`] reads, [`store`] remembers, [`exec`] runs,
-//! [`broker`] combines, [`agent`] executes, [`mcp`] and [`cli`] are the faces, and [`boot`] puts
+//! [`agent`] executes, [`broker`] combines, [`mcp`] and [`cli`] are the faces, and [`boot`] puts
 //! the parts together. Imports point down only; `docs/architecture.md` is the map.
 
+pub mod agent;
+pub mod boot;
+pub mod broker;
+pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod core;
 pub mod exec;
+pub mod ids;
+pub mod mcp;
 pub mod store;
+pub mod telemetry;

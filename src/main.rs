@@ -1,3 +1,7 @@
-//! The `secondkey` binary.
+//! The `secondkey` binary: the command line in, an exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    secondkey::cli::main()
+}

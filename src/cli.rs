@@ -1,0 +1,186 @@
+//! FACE: the command line. The clap tree and one file per command.
+//!
+//! Exit codes: 0 done; 1 failed or refused; 2 wrong usage or configuration. 3 is kept for work
+//! that waits for a person.
+
+mod doctor;
+mod mcp;
+pub mod output;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use secrecy::SecretString;
+
+use crate::config::{Flags, Problems};
+
+/// Lets AI clients run SQL under policy, signed execution tokens and an audit log.
+#[derive(Debug, Parser)]
+#[command(
+    name = "secondkey",
+    version,
+    max_term_width = 100,
+    propagate_version = false,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage or configuration."
+)]
+struct Cli {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Args, Debug)]
+struct Shared {
+    /// Configuration file [default: ./secondkey.toml, else the one in the user's config folder]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Shared options"
+    )]
+    config: Option<PathBuf>,
+    /// State folder: audit log, journal, keys [default: the platform's folder for user state]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        help_heading = "Shared options"
+    )]
+    state: Option<PathBuf>,
+    /// What is logged to standard error: a level, or a filter like `secondkey=debug,warn` [default: warn]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        help_heading = "Shared options"
+    )]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Doctor(doctor::DoctorArgs),
+    Mcp(mcp::McpArgs),
+}
+
+/// The targets that the command line names.
+#[derive(Args, Debug)]
+struct Databases {
+    /// A database, or where its URL is kept: `env:NAME`, `file:PATH`, `keyring:SERVICE/NAME`.
+    /// Repeatable; without NAME it is called `main`, then `main2`
+    #[arg(
+        long = "database-url",
+        value_name = "[NAME=]URL",
+        value_parser = |text: &str| Ok::<_, std::convert::Infallible>(SecretString::from(text))
+    )]
+    database_urls: Vec<SecretString>,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Exit {
+    /// As asked.
+    Done,
+    /// Refused, failed, or something found that has to be mended.
+    Failed,
+    /// Wrong usage or configuration.
+    Misused,
+}
+
+/// Why a command could not be carried out.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(#[from] Problems),
+    /// The outside world did not play along.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Runs the command that this process was started with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::complain(&format!("cannot start: {error}"));
+            return Exit::Failed.into();
+        }
+    };
+    let exit = match runtime.block_on(run(cli)) {
+        Ok(exit) => exit,
+        Err(failure) => failure.report(),
+    };
+    // A thread that is still blocked, such as one reading standard input, must not hold us up.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+/// The whole command tree, for documentation.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+async fn run(cli: Cli) -> Result<Exit, Failure> {
+    match cli.command {
+        Command::Doctor(args) => doctor::run(args, cli.shared).await,
+        Command::Mcp(args) => mcp::run(args, cli.shared).await,
+    }
+}
+
+impl Shared {
+    /// These flags in the form that the configuration takes.
+    fn into_flags(self, databases: Databases) -> Flags {
+        Flags {
+            config: self.config,
+            state: self.state,
+            log: self.log,
+            database_urls: databases.database_urls,
+        }
+    }
+}
+
+impl Failure {
+    /// Says what happened, on standard error; a reader of our output that has gone away is no
+    /// failure.
+    fn report(self) -> Exit {
+        match self {
+            Self::Config(problems) => {
+                output::complain(&problems.to_string());
+                Exit::Misused
+            }
+            Self::Io(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
+            Self::Io(error) => {
+                output::complain(&error.to_string());
+                Exit::Failed
+            }
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::Failed => Self::from(1),
+            Exit::Misused => Self::from(2),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_tree_is_sound() {
+        super::command().debug_assert();
+    }
+}

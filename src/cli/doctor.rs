@@ -1,0 +1,153 @@
+//! `secondkey doctor`: check a set-up from end to end and say what to mend.
+
+mod level;
+mod report;
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use futures::future::join_all;
+
+use crate::cli::{Databases, Exit, Failure, Shared, output};
+use crate::config::{self, Config, Place, Problem, Surroundings, TargetConfig};
+use crate::core::statement::Effect;
+use crate::core::target::Target;
+use crate::exec::{Check, Executor, ParsePool, Settings};
+use crate::telemetry;
+use report::{Report, Section};
+
+/// A target that has not answered all checks by then counts as unreachable.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const EXAMPLES: &str = "\
+Examples:
+  secondkey doctor
+  secondkey doctor --database-url orders=env:ORDERS_URL
+  secondkey doctor --json | jq '.sections[].findings[] | select(.verdict == \"bad\")'";
+
+/// Check the set-up from end to end and say what to mend
+///
+/// Looks at the configuration, the state folder and each target: whether it is reached, what its
+/// login may do, what runs there without approval. Changes nothing. Ends with 1 when something has
+/// to be mended, with 2 when the configuration cannot be read.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    databases: Databases,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: DoctorArgs, shared: Shared) -> Result<Exit, Failure> {
+    let around = Surroundings::of_process();
+    let (report, exit) = match config::load(&shared.into_flags(args.databases), &around) {
+        Ok(config) => {
+            telemetry::start(&config.home.log);
+            let report = examine(config, &around).await?;
+            let exit = match report.bad() {
+                0 => Exit::Done,
+                _ => Exit::Failed,
+            };
+            (report, exit)
+        }
+        Err(problems) => {
+            let bad = problems.iter().map(|problem| {
+                Check::bad(
+                    format!("{}: {}", problem.place, problem.message),
+                    &*problem.hint,
+                )
+            });
+            let sections = vec![Section::new("configuration", bad)];
+            (Report::new(sections, None), Exit::Misused)
+        }
+    };
+    if args.json {
+        output::say(&serde_json::to_string_pretty(&report).map_err(std::io::Error::other)?)?;
+    } else {
+        output::say(&report.to_string())?;
+    }
+    Ok(exit)
+}
+
+async fn examine(config: Config, around: &Surroundings) -> Result<Report, Failure> {
+    let parser = Arc::new(ParsePool::start()?);
+    let level = level::of(&config, around);
+    let mut sections = vec![
+        configuration(&config),
+        Section::new("state folder", state::examine(&config.home.state_dir)),
+    ];
+    let targets = config.targets.into_iter();
+    sections.extend(join_all(targets.map(|one| target(one, Arc::clone(&parser)))).await);
+    Ok(Report::new(sections, Some(level)))
+}
+
+fn configuration(config: &Config) -> Section {
+    let count = match config.targets.len() {
+        1 => "1 target".to_owned(),
+        several => format!("{several} targets"),
+    };
+    let read = match &config.file {
+        Some(file) => format!("{count}; the file is {}", file.display()),
+        None => format!("{count}; there is no configuration file"),
+    };
+    let warning = |problem: &Problem| {
+        Check::warning(
+            format!("{}: {}", problem.place, problem.message),
+            &*problem.hint,
+        )
+    };
+    let warnings = config.warnings.iter().map(warning);
+    Section::new(
+        "configuration",
+        std::iter::once(Check::good(read)).chain(warnings),
+    )
+}
+
+async fn target(config: TargetConfig, parser: Arc<ParsePool>) -> Section {
+    let target = &config.target;
+    let title = format!(
+        "target {} ({}, {})",
+        target.name, target.engine, target.environment
+    );
+    let mut findings = vec![unasked(target, &config.origin)];
+    let settings = Settings {
+        target: config.target,
+        url: config.url,
+        allow_privileged_login: config.allow_privileged_login,
+    };
+    match Executor::new(settings, parser) {
+        Err(refusal) => findings.push(Check::bad(
+            refusal.message,
+            refusal.hint.unwrap_or_default(),
+        )),
+        Ok(executor) => match tokio::time::timeout(PATIENCE, executor.check()).await {
+            Ok(checks) => findings.extend(checks),
+            Err(_) => findings.push(Check::bad(
+                "the checks were not over after 60 seconds",
+                "see whether the database hangs or a firewall swallows the connection",
+            )),
+        },
+    }
+    Section::new(title, findings)
+}
+
+/// What runs on a target without anybody's approval.
+fn unasked(target: &Target, origin: &Place) -> Check {
+    let beyond: Vec<_> = target
+        .allow
+        .iter()
+        .filter(|effect| **effect > Effect::Read)
+        .map(|effect| format!("`{effect}`"))
+        .collect();
+    if beyond.is_empty() {
+        return Check::good("nothing but reads runs without approval");
+    }
+    Check::warning(
+        format!("{} runs here without anybody's approval", beyond.join(", ")),
+        format!("unless that is meant, set `allow = [\"read\"]` ({origin})"),
+    )
+}

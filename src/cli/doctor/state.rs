@@ -1,0 +1,87 @@
+//! What the doctor says of the state folder: whether it is there, whose it is, who can read it.
+
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+
+use crate::exec::Check;
+
+/// Examines a state folder without making or changing it.
+pub(super) fn examine(folder: &Path) -> Vec<Check> {
+    let shown = folder.display();
+    let facts = match fs::metadata(folder) {
+        Ok(facts) => facts,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return vec![Check::good(format!("{shown} is made on first use"))];
+        }
+        Err(error) => {
+            return vec![Check::bad(
+                format!("{shown} cannot be read: {}", error.kind()),
+                "without its state folder nothing runs; mend that, or name another with --state",
+            )];
+        }
+    };
+    if !facts.is_dir() {
+        return vec![Check::bad(
+            format!("{shown} is not a folder"),
+            "name another with --state",
+        )];
+    }
+    let mut checks = vec![writable(folder)];
+    checks.extend(private(folder));
+    checks
+}
+
+fn writable(folder: &Path) -> Check {
+    let probe = folder.join(format!("doctor-{}.probe", std::process::id()));
+    match OpenOptions::new().write(true).create_new(true).open(&probe) {
+        Ok(file) => {
+            drop(file);
+            // A probe that stays is an empty file; it must not hide what was found.
+            let _stays = fs::remove_file(&probe);
+            Check::good(format!("{} can be written", folder.display()))
+        }
+        Err(error) => Check::bad(
+            format!("{} cannot be written: {}", folder.display(), error.kind()),
+            "nothing runs unless it can be recorded there; mend that, or name another with --state",
+        ),
+    }
+}
+
+#[cfg(unix)]
+fn private(folder: &Path) -> Vec<Check> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let open = |path: &Path| {
+        let facts = fs::metadata(path).ok()?;
+        Some(facts.permissions().mode() & 0o077).filter(|others| *others != 0)
+    };
+    let mut checks = Vec::new();
+    if open(folder).is_some() {
+        checks.push(Check::bad(
+            "other users can enter the state folder",
+            format!("chmod 700 '{}'", folder.display()),
+        ));
+    } else {
+        checks.push(Check::good("no other user can enter it"));
+    }
+    let keys = folder.join("keys");
+    let files = fs::read_dir(&keys).into_iter().flatten().flatten();
+    let exposed: Vec<_> = files
+        .map(|entry| entry.path())
+        .filter(|path| open(path).is_some())
+        .map(|path| format!("'{}'", path.display()))
+        .collect();
+    if !exposed.is_empty() {
+        checks.push(Check::bad(
+            format!("{} key file(s) can be read by other users", exposed.len()),
+            format!("chmod 600 {}; then replace the keys", exposed.join(" ")),
+        ));
+    } else if keys.is_dir() {
+        checks.push(Check::good("the key files are private"));
+    }
+    checks
+}
+
+#[cfg(not(unix))]
+fn private(_folder: &Path) -> Vec<Check> {
+    Vec::new()
+}
