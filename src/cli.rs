@@ -14,6 +14,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use secrecy::SecretString;
 
 use crate::config::{Flags, Problems};
+use crate::core::refusal::Refusal;
 
 /// Lets AI clients run SQL under policy, signed execution tokens and an audit log.
 #[derive(Debug, Parser)]
@@ -98,6 +99,9 @@ enum Failure {
     /// The configuration is wrong.
     #[error("{0}")]
     Config(#[from] Problems),
+    /// It was refused.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
     /// The outside world did not play along.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -157,6 +161,14 @@ impl Failure {
             Self::Config(problems) => {
                 output::complain(&problems.to_string());
                 Exit::Misused
+            }
+            Self::Refused(refusal) => {
+                let hint = refusal
+                    .hint
+                    .map(|hint| format!("\nhint: {hint}"))
+                    .unwrap_or_default();
+                output::complain(&format!("{}{hint} ({})", refusal.message, refusal.code));
+                Exit::Failed
             }
             Self::Io(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Io(error) => {

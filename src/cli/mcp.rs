@@ -1,11 +1,22 @@
 //! `secondkey mcp`: serve one MCP client over standard input and output, or several over HTTP.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use clap::Args;
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Databases, Exit, Failure, Shared};
+use crate::boot;
+use crate::cli::{Databases, Exit, Failure, Shared, output};
+use crate::clock::SystemClock;
 use crate::config::{self, Surroundings};
+use crate::core::audit::{Draft, EventKind};
+use crate::core::refusal::Refusal;
+use crate::core::time::Clock;
+use crate::ids::random;
+use crate::mcp::{Server, http, serve};
 use crate::telemetry;
 
 const EXAMPLES: &str = "\
@@ -14,13 +25,17 @@ Examples:
   secondkey mcp --database-url orders=env:ORDERS_URL --database-url stock=file:/run/secrets/stock
   secondkey mcp --config /etc/secondkey/secondkey.toml --http 127.0.0.1:7320";
 
+/// The variable that names the bearer token of `--http`.
+const TOKEN_VARIABLE: &str = "SECONDKEY_HTTP_TOKEN";
+
 /// Serve MCP to a client that starts this command
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct McpArgs {
     #[command(flatten)]
     databases: Databases,
-    /// Serve over HTTP on this loopback address instead; port 0 takes any free one
+    /// Serve over HTTP on this loopback address instead; port 0 takes any free one. Prints the URL
+    /// and a bearer token, which `SECONDKEY_HTTP_TOKEN` can set
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
 }
@@ -32,9 +47,56 @@ pub(super) async fn run(args: McpArgs, shared: Shared) -> Result<Exit, Failure> 
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    std::future::ready(()).await;
-    Err(Failure::Io(std::io::Error::other(format!(
-        "boot is not merged yet {:?}",
-        args.http
-    ))))
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let local = boot::local(config, &clock)?;
+    let log = local.state.log();
+    let event = |kind| Draft::new(clock.now(), kind).text("version", env!("CARGO_PKG_VERSION"));
+    log.append(event(EventKind::ServerStarted))
+        .await
+        .map_err(Refusal::from)?;
+    let server = Server::new(Arc::clone(&local.broker), &os_user());
+    let served = match args.http {
+        None => serve::stdio(server).await,
+        Some(address) => over_http(server, address, &around).await,
+    };
+    log.append_soon(event(EventKind::ServerStopped));
+    local.state.close().await.map_err(Refusal::from)?;
+    served?;
+    Ok(Exit::Done)
+}
+
+async fn over_http(server: Server, address: SocketAddr, around: &Surroundings) -> io::Result<()> {
+    let given = around.environment.text(TOKEN_VARIABLE);
+    let token = match given {
+        Some(token) => token,
+        None => hex::encode(random::<32>()?),
+    };
+    let closing = CancellationToken::new();
+    let door = http::open(address, SecretString::from(token.clone()), closing.clone()).await?;
+    output::say(&format!(
+        "http://{}/mcp\nAuthorization: Bearer {token}",
+        door.address()?
+    ))?;
+    tokio::spawn(async move {
+        interrupted().await;
+        closing.cancel();
+    });
+    http::serve(server, door).await
+}
+
+/// Waits until somebody wants this process to end.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! { _ = interrupt => {}, _ = terminate.recv() => {} }
+        }
+        Err(_) => drop(interrupt.await),
+    }
+}
+
+/// The name of the user whose process this is.
+fn os_user() -> String {
+    whoami::username().unwrap_or_else(|_| "unknown".to_owned())
 }

@@ -52,6 +52,11 @@ pub enum Environment {
 pub(super) struct NotText;
 
 impl Environment {
+    /// The value of a variable that has no place in a configuration; what is not text is not there.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.read(name).ok().flatten()
+    }
+
     /// The value of a variable; unset and empty are the same.
     pub(super) fn read(&self, name: &str) -> Result<Option<String>, NotText> {
         let value = match self {

@@ -40,6 +40,8 @@ kinds! {
     ExecutionSucceeded = "execution.succeeded",
     /// The connection was lost; whether anything was committed is not known.
     ExecutionUnknown = "execution.unknown",
+    /// Somebody asked whether everything is up.
+    HealthChecked = "health.checked",
     /// A key was made.
     KeyCreated = "key.created",
     /// A key took another's place.

@@ -1,0 +1,380 @@
+//! EXECUTOR: verifies a token, judges the work again, writes the intent, runs, records, reports.
+//!
+//! Nothing but bytes comes in from the broker. Whatever the broker thought of the work, the agent
+//! parses it itself, asks the database what only that can know, and takes the worse.
+
+pub mod collect;
+pub mod pages;
+pub mod spool;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::collect::Collected;
+use crate::core::answer::{Column, Row};
+use crate::core::audit::{Draft, EventKind};
+use crate::core::ids::{AgentId, HandleId};
+use crate::core::refusal::{Code, Refusal};
+use crate::core::statement::{Effect, Statement};
+use crate::core::time::Clock;
+use crate::core::token::{Claims, VerifiedToken};
+use crate::core::work::Work;
+use crate::exec::{Executor, ParsePool};
+use crate::store::{Start, State};
+
+pub use pages::Pages;
+
+/// One executor process: the targets it serves and everything it trusts.
+#[derive(Debug)]
+pub struct Agent {
+    executors: BTreeMap<String, Arc<Executor>>,
+    parser: Arc<ParsePool>,
+    state: State,
+    pages: Arc<Pages>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What an agent is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The targets, by name.
+    pub executors: BTreeMap<String, Arc<Executor>>,
+    /// Where statements are parsed.
+    pub parser: Arc<ParsePool>,
+    /// The keys it trusts, its journal and the audit log.
+    pub state: State,
+    /// Rows beyond the first page.
+    pub pages: Arc<Pages>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Report {
+    /// The effect the agent found.
+    pub effect: Effect,
+    /// The columns; empty for work that answers no rows.
+    pub columns: Vec<Column>,
+    /// The first page.
+    pub rows: Vec<Row>,
+    /// Rows inserted, changed or deleted.
+    pub affected: Option<u64>,
+    /// What is not on the first page.
+    pub truncated: Option<Truncated>,
+    /// From the moment the token was accepted to the first page.
+    pub elapsed: Duration,
+}
+
+/// What a page leaves out, and where the rest is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Truncated {
+    /// Which limit cut it.
+    pub by: Cut,
+    /// Rows on this page.
+    pub shown: u64,
+    /// The result has at least this many rows.
+    pub at_least: u64,
+    /// Whether `at_least` is the exact number.
+    pub exact: bool,
+    /// Where the rest waits, while it does.
+    pub handle: Option<HandleId>,
+    /// The number of the first row after this page, counted from 0.
+    pub next: u64,
+    /// What to do when not even one row fits.
+    pub note: Option<String>,
+}
+
+/// The limit that cut a result.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cut {
+    /// The page's limit in bytes.
+    Bytes,
+    /// The page's limit in rows.
+    Rows,
+    /// The space kept for results.
+    Spool,
+    /// The statement's time limit.
+    Time,
+}
+
+impl Cut {
+    /// The written form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Rows => "rows",
+            Self::Spool => "spool",
+            Self::Time => "time",
+        }
+    }
+}
+
+/// Why the agent did not run something.
+#[derive(Debug)]
+pub struct NotRun {
+    /// For the caller.
+    pub refusal: Refusal,
+    /// What the agent found, where that is worse than the token allows: the broker may decide anew.
+    pub found: Option<Arc<Statement>>,
+}
+
+impl From<Refusal> for NotRun {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            found: None,
+        }
+    }
+}
+
+impl Agent {
+    /// Puts an agent together.
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            executors,
+            parser,
+            state,
+            pages,
+            clock,
+        } = parts;
+        Self {
+            executors,
+            parser,
+            state,
+            pages,
+            clock,
+        }
+    }
+
+    /// Whom tokens must name.
+    pub fn id(&self) -> &AgentId {
+        self.state.agent()
+    }
+
+    /// The rows that wait for collection.
+    pub fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
+    /// The engine that serves a target.
+    pub fn executor(&self, target: &str) -> Option<&Arc<Executor>> {
+        self.executors.get(target)
+    }
+
+    /// Runs `work` if `token` orders it. Once the intent is written, work above `read` goes on to
+    /// its end whatever becomes of the caller; a read is cancelled when `cancel` fires.
+    pub async fn execute(
+        self: &Arc<Self>,
+        token: &[u8],
+        work: Work,
+        cancel: CancellationToken,
+    ) -> Result<Report, NotRun> {
+        let keys = self.state.token_keys().map_err(Refusal::from)?;
+        let verified = match keys.verifier.verify(token, work, self.clock.now()) {
+            Ok(verified) => verified,
+            Err(error) => {
+                let refusal = Refusal::from(error);
+                self.record_refusal(None, &refusal).await?;
+                return Err(refusal.into());
+            }
+        };
+        match self.judge(&verified).await {
+            Ok((executor, statement)) => {
+                let agent = Arc::clone(self);
+                let task =
+                    tokio::spawn(
+                        async move { agent.run(verified, &executor, statement, cancel).await },
+                    );
+                task.await
+                    .unwrap_or_else(|_| Err(internal()))
+                    .map_err(NotRun::from)
+            }
+            Err(not_run) => {
+                self.record_refusal(Some(verified.claims()), &not_run.refusal)
+                    .await?;
+                Err(not_run)
+            }
+        }
+    }
+
+    /// Parses and judges the work anew and holds the finding against the token's ceiling.
+    async fn judge(
+        &self,
+        token: &VerifiedToken,
+    ) -> Result<(Arc<Executor>, Arc<Statement>), NotRun> {
+        let claims = token.claims();
+        let executor = self.executors.get(&claims.target).ok_or_else(|| {
+            Refusal::new(
+                Code::TokenRefused,
+                "the token is for a target that is not served here",
+            )
+        })?;
+        let parsed = self
+            .parser
+            .parse(executor.target().engine, token.work().text())
+            .await?;
+        within_relations(claims, &parsed)?;
+        let statement = executor.judge(parsed, token.work()).await?;
+        if statement.effect > claims.effect {
+            let message = format!(
+                "the database's own catalogue shows more than the text: it {}",
+                statement.because()
+            );
+            let refusal = Refusal::new(Code::ClassificationMismatch, message);
+            return Err(NotRun {
+                refusal,
+                found: Some(statement),
+            });
+        }
+        Ok((Arc::clone(executor), statement))
+    }
+
+    async fn run(
+        &self,
+        token: VerifiedToken,
+        executor: &Executor,
+        statement: Arc<Statement>,
+        cancel: CancellationToken,
+    ) -> Result<Report, Refusal> {
+        let claims = token.claims().clone();
+        let effect = statement.effect;
+        self.begin(&claims, &statement).await?;
+        let started = self.clock.now();
+        let cancel = if effect == Effect::Read {
+            cancel
+        } else {
+            CancellationToken::new()
+        };
+        let outcome = match executor.run(token, statement, cancel).await {
+            Ok(running) => collect::first_page(running, &claims, effect, &self.pages).await,
+            Err(refusal) => Err(refusal),
+        };
+        let elapsed_ms = self.clock.now().unix_ms().saturating_sub(started.unix_ms());
+        let elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(0);
+        self.state
+            .log()
+            .append(outcome_draft(
+                &claims,
+                &outcome,
+                elapsed_ms,
+                self.clock.as_ref(),
+            ))
+            .await?;
+        let collected = outcome?;
+        Ok(Report {
+            effect,
+            columns: collected.columns,
+            rows: collected.rows,
+            affected: collected.affected,
+            truncated: collected.truncated,
+            elapsed: Duration::from_millis(elapsed_ms),
+        })
+    }
+
+    /// Consumes the request and writes the intent, in one transaction.
+    async fn begin(&self, claims: &Claims, statement: &Statement) -> Result<(), Refusal> {
+        let intent = self
+            .draft(EventKind::ExecutionStarted, claims)
+            .agent(self.id())
+            .effect(statement.effect)
+            .token(&claims.jti)
+            .work(&claims.work);
+        let start = Start {
+            request: claims.request.clone(),
+            token_not_before: crate::core::time::Timestamp::from_unix_ms(claims.not_before_ms),
+            synced: statement.effect > Effect::Read,
+            intent,
+        };
+        match self.state.log().begin(start).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let refusal = Refusal::from(error);
+                if refusal.code == Code::TokenRefused {
+                    self.record_refusal(Some(claims), &refusal).await?;
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    fn draft(&self, kind: EventKind, claims: &Claims) -> Draft {
+        draft_of(claims, kind, self.clock.as_ref())
+    }
+
+    async fn record_refusal(
+        &self,
+        claims: Option<&Claims>,
+        refusal: &Refusal,
+    ) -> Result<(), Refusal> {
+        let draft = match claims {
+            Some(claims) => self.draft(EventKind::ExecutionRefused, claims),
+            None => Draft::new(self.clock.now(), EventKind::ExecutionRefused),
+        };
+        self.state
+            .log()
+            .append(draft.agent(self.id()).refusal(refusal))
+            .await?;
+        Ok(())
+    }
+}
+
+/// The executor's ceiling on relations: what it reads out of the text must be in the token.
+fn within_relations(claims: &Claims, parsed: &Statement) -> Result<(), Refusal> {
+    let outside = |ceiling: &[String], found: &std::collections::BTreeSet<_>| {
+        found
+            .iter()
+            .any(|name: &crate::core::statement::Name| !ceiling.contains(&name.to_string()))
+    };
+    if outside(&claims.reads, &parsed.reads) || outside(&claims.writes, &parsed.writes) {
+        return Err(Refusal::new(
+            Code::ClassificationMismatch,
+            "the work touches relations that the token does not name",
+        ));
+    }
+    Ok(())
+}
+
+fn outcome_draft(
+    claims: &Claims,
+    outcome: &Result<Collected, Refusal>,
+    elapsed_ms: u64,
+    clock: &dyn Clock,
+) -> Draft {
+    let kind = match outcome {
+        Ok(_) => EventKind::ExecutionSucceeded,
+        Err(refusal) if refusal.code == Code::Cancelled => EventKind::ExecutionCancelled,
+        Err(refusal) if refusal.code == Code::OutcomeUnknown => EventKind::ExecutionUnknown,
+        Err(_) => EventKind::ExecutionFailed,
+    };
+    let draft = draft_of(claims, kind, clock).elapsed_ms(elapsed_ms);
+    match outcome {
+        Ok(collected) => {
+            let shown = collected.rows.len() as u64;
+            let draft = draft.number("shown", shown);
+            match (collected.affected, &collected.truncated) {
+                (Some(affected), _) => draft.rows(affected),
+                (None, None) => draft.rows(shown),
+                (None, Some(cut)) => draft.number("at_least", cut.at_least),
+            }
+        }
+        Err(refusal) => draft.refusal(refusal),
+    }
+}
+
+fn draft_of(claims: &Claims, kind: EventKind, clock: &dyn Clock) -> Draft {
+    Draft::new(clock.now(), kind)
+        .by(&claims.sub)
+        .request(&claims.request)
+        .target(&claims.target)
+}
+
+fn internal() -> Refusal {
+    Refusal::new(
+        Code::Internal,
+        "the statement's task broke; see the log on stderr",
+    )
+}

@@ -1,0 +1,354 @@
+//! A spool: the rows of one result, kept by the executor for whoever asked.
+//!
+//! The first rows stay in memory. Beyond [`MEMORY_ROWS`] or [`MEMORY_BYTES`] they go to a temporary
+//! file without a name, sealed with a key that never leaves this process
+//! (ChaCha20-Poly1305, RFC 8439), so that no row of a database lies readable on a disk.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use tokio::sync::Notify;
+
+use crate::agent::Cut;
+use crate::core::answer::{Column, Row, json_bytes};
+use crate::core::principal::Principal;
+use crate::core::refusal::{Code, Refusal};
+
+/// Rows kept in memory.
+pub const MEMORY_ROWS: usize = 10_000;
+/// Bytes of rows kept in memory.
+pub const MEMORY_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of rows kept at all, memory and file together.
+pub const TOTAL_BYTES: usize = 256 * 1024 * 1024;
+/// Rows kept at all.
+pub const TOTAL_ROWS: u64 = 1_000_000;
+
+/// How a result came to its end.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// All of it is here.
+    Complete,
+    /// A limit cut it.
+    Cut(Cut),
+    /// It broke while being read.
+    Failed(Refusal),
+}
+
+/// The rows of one result.
+#[derive(Debug)]
+pub struct Spool {
+    owner: Principal,
+    columns: Vec<Column>,
+    inner: Mutex<Inner>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    memory: Vec<Row>,
+    bytes: usize,
+    file: Option<SealedFile>,
+    chunks: Vec<Chunk>,
+    rows: u64,
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Chunk {
+    first_row: u64,
+    rows: u64,
+    offset: u64,
+    length: usize,
+    number: u64,
+}
+
+impl Spool {
+    /// An empty spool for `owner`.
+    pub fn new(owner: Principal, columns: Vec<Column>) -> Self {
+        Self {
+            owner,
+            columns,
+            inner: Mutex::default(),
+            news: Notify::new(),
+        }
+    }
+
+    /// Whose rows these are.
+    pub fn owner(&self) -> &Principal {
+        &self.owner
+    }
+
+    /// The columns of the result.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// Keeps rows; false once the spool is full or over.
+    pub fn push(&self, rows: Vec<Row>) -> bool {
+        let mut inner = self.lock();
+        if inner.end.is_some() {
+            return false;
+        }
+        let kept = inner.push(rows);
+        drop(inner);
+        self.news.notify_waiters();
+        kept
+    }
+
+    /// Says how the result ended; the first word counts.
+    pub fn finish(&self, end: End) {
+        self.lock().end.get_or_insert(end);
+        self.news.notify_waiters();
+    }
+
+    /// How many rows have been kept so far.
+    pub fn rows_so_far(&self) -> u64 {
+        self.lock().rows
+    }
+
+    /// Whether every row of the result is here.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.lock().end, Some(End::Complete))
+    }
+
+    /// How the result ended, once it has.
+    pub fn end(&self) -> Option<End> {
+        self.lock().end.clone()
+    }
+
+    /// Waits until row `wanted` is here or the result has ended.
+    pub async fn wait_for(&self, wanted: u64) {
+        loop {
+            let news = self.news.notified();
+            tokio::pin!(news);
+            news.as_mut().enable();
+            {
+                let inner = self.lock();
+                if inner.rows > wanted || inner.end.is_some() {
+                    return;
+                }
+            }
+            news.await;
+        }
+    }
+
+    /// Up to `count` rows from row `from` on, counted from 0.
+    pub fn read(&self, from: u64, count: u64) -> Result<Vec<Row>, Refusal> {
+        self.lock().read(from, count).map_err(|_| {
+            Refusal::new(Code::PageGone, "the kept rows can no longer be read")
+                .hint("run the statement again")
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn push(&mut self, rows: Vec<Row>) -> bool {
+        let size: usize = rows.iter().map(|row| json_bytes(row)).sum();
+        let count = rows.len() as u64;
+        if self.bytes + size > TOTAL_BYTES || self.rows + count > TOTAL_ROWS {
+            self.end = Some(End::Cut(Cut::Spool));
+            return false;
+        }
+        let fits =
+            self.memory.len() + rows.len() <= MEMORY_ROWS && self.bytes + size <= MEMORY_BYTES;
+        if self.chunks.is_empty() && fits {
+            self.memory.extend(rows);
+        } else if self.write(&rows).is_err() {
+            self.end = Some(End::Cut(Cut::Spool));
+            return false;
+        }
+        self.bytes += size;
+        self.rows += count;
+        true
+    }
+
+    fn write(&mut self, rows: &[Row]) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(SealedFile::create()?),
+        };
+        let number = self.chunks.len() as u64;
+        let (offset, length) = file.append(number, serde_json::to_vec(rows)?)?;
+        let chunk = Chunk {
+            first_row: self.rows,
+            rows: rows.len() as u64,
+            offset,
+            length,
+            number,
+        };
+        self.chunks.push(chunk);
+        Ok(())
+    }
+
+    fn read(&mut self, from: u64, count: u64) -> io::Result<Vec<Row>> {
+        let skip = usize::try_from(from).unwrap_or(usize::MAX);
+        let take = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut rows: Vec<Row> = self.memory.iter().skip(skip).take(take).cloned().collect();
+        let start = self
+            .chunks
+            .partition_point(|chunk| chunk.first_row + chunk.rows <= from);
+        let Some(file) = &mut self.file else {
+            return Ok(rows);
+        };
+        for chunk in self.chunks.iter().skip(start) {
+            if rows.len() >= take {
+                break;
+            }
+            let kept: Vec<Row> = serde_json::from_slice(&file.read(chunk)?)?;
+            let skip = usize::try_from(from.saturating_sub(chunk.first_row)).unwrap_or(usize::MAX);
+            let missing = take - rows.len();
+            rows.extend(kept.into_iter().skip(skip).take(missing));
+        }
+        Ok(rows)
+    }
+}
+
+/// A temporary file whose content only this process can read.
+struct SealedFile {
+    file: File,
+    key: LessSafeKey,
+    end: u64,
+}
+
+impl std::fmt::Debug for SealedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SealedFile")
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SealedFile {
+    fn create() -> io::Result<Self> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(io::Error::other)?;
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &key).map_err(sealing)?;
+        Ok(Self {
+            file: tempfile::tempfile()?,
+            key: LessSafeKey::new(key),
+            end: 0,
+        })
+    }
+
+    /// Seals `bytes` as chunk `number`, which is its nonce: a key is never used twice for one.
+    fn append(&mut self, number: u64, mut bytes: Vec<u8>) -> io::Result<(u64, usize)> {
+        self.key
+            .seal_in_place_append_tag(nonce(number), Aad::empty(), &mut bytes)
+            .map_err(sealing)?;
+        let offset = self.end;
+        self.file.seek(SeekFrom::Start(offset))?;
+        self.file.write_all(&bytes)?;
+        self.end += bytes.len() as u64;
+        Ok((offset, bytes.len()))
+    }
+
+    fn read(&mut self, chunk: &Chunk) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; chunk.length];
+        self.file.seek(SeekFrom::Start(chunk.offset))?;
+        self.file.read_exact(&mut bytes)?;
+        let plain = self
+            .key
+            .open_in_place(nonce(chunk.number), Aad::empty(), &mut bytes)
+            .map_err(sealing)?
+            .len();
+        bytes.truncate(plain);
+        Ok(bytes)
+    }
+}
+
+fn sealing(_: ring::error::Unspecified) -> io::Error {
+    io::Error::other("the kept rows could not be sealed or opened")
+}
+
+fn nonce(number: u64) -> Nonce {
+    let mut bytes = [0; 12];
+    for (to, from) in bytes.iter_mut().zip(number.to_le_bytes()) {
+        *to = from;
+    }
+    Nonce::assume_unique_for_key(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::principal::PrincipalKind;
+
+    fn spool() -> Spool {
+        Spool::new(Principal::new(PrincipalKind::Ai, "ada"), vec![])
+    }
+
+    fn rows(range: std::ops::Range<u64>) -> Vec<Row> {
+        range
+            .map(|n| vec![json!(n), json!("CANARY-7f3a")])
+            .collect()
+    }
+
+    #[test]
+    fn rows_come_back_in_order_across_memory_and_file() {
+        let spool = spool();
+        for start in (0..25_000).step_by(500) {
+            assert!(spool.push(rows(start..start + 500)));
+        }
+        spool.finish(End::Complete);
+        assert!(spool.is_whole());
+        for from in [0, 9_990, 9_999, 10_000, 10_499, 24_990] {
+            assert_eq!(
+                spool.read(from, 30).unwrap(),
+                rows(from..(from + 30).min(25_000)),
+                "{from}"
+            );
+        }
+        assert!(spool.read(25_000, 5).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_file_holds_nothing_readable() {
+        let spool = spool();
+        spool.push(rows(0..10_000));
+        spool.push(rows(10_000..12_000));
+        let mut inner = spool.lock();
+        let file = inner.file.as_mut().unwrap();
+        let mut bytes = Vec::new();
+        file.file.seek(SeekFrom::Start(0)).unwrap();
+        file.file.read_to_end(&mut bytes).unwrap();
+        assert!(bytes.len() > 2_000 * 10);
+        assert!(!bytes.windows(11).any(|w| w == b"CANARY-7f3a"));
+    }
+
+    #[test]
+    fn a_full_spool_says_that_it_cut_the_result() {
+        let spool = spool();
+        let big = vec![vec![json!("x".repeat(1024 * 1024))]];
+        let mut kept = 0;
+        while spool.push(big.clone()) {
+            kept += 1;
+        }
+        assert!((250..256).contains(&kept), "{kept}");
+        assert!(matches!(spool.end(), Some(End::Cut(Cut::Spool))));
+        assert!(!spool.push(big));
+    }
+
+    #[tokio::test]
+    async fn a_reader_waits_for_a_row_that_is_still_to_come() {
+        let spool = std::sync::Arc::new(spool());
+        let writer = std::sync::Arc::clone(&spool);
+        let waiting = tokio::spawn(async move {
+            spool.wait_for(3).await;
+            spool.rows_so_far()
+        });
+        tokio::task::yield_now().await;
+        writer.push(rows(0..3));
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        writer.push(rows(3..5));
+        assert_eq!(waiting.await.unwrap(), 5);
+    }
+}

@@ -1,0 +1,88 @@
+//! The one place where the parts are put together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::agent::{Agent, Pages, Parts};
+use crate::broker::Broker;
+use crate::config::{Config, TargetConfig};
+use crate::core::refusal::{Code, Refusal};
+use crate::core::time::Clock;
+use crate::exec::{Executor, ParsePool, Settings};
+use crate::ids::Ids;
+use crate::store::State;
+
+/// Everything of local mode: broker and agent in one process, over one state folder.
+#[derive(Debug)]
+pub struct Local {
+    /// The deciding part, which holds the agent.
+    pub broker: Arc<Broker>,
+    /// The state folder; close it at the end.
+    pub state: State,
+}
+
+/// Puts local mode together. Connects to no target: a database that is down is no reason not to
+/// start.
+pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
+    let state = State::open(&config.home.state_dir, Arc::clone(clock))?;
+    let parser = parse_pool()?;
+    let ids = Ids::new(Arc::clone(clock)).map_err(|error| {
+        Refusal::new(
+            Code::Internal,
+            format!("no randomness from the operating system: {error}"),
+        )
+    })?;
+    let handles = ids.clone();
+    let pages = Pages::new(Arc::clone(clock), Box::new(move || handles.handle()));
+    let targets = config
+        .targets
+        .iter()
+        .map(|config| config.target.clone())
+        .collect();
+    let agent = Agent::new(Parts {
+        executors: executors(config.targets, &parser)?,
+        parser: Arc::clone(&parser),
+        state: state.clone(),
+        pages: Arc::new(pages),
+        clock: Arc::clone(clock),
+    });
+    let broker = Broker {
+        targets,
+        agent: Arc::new(agent),
+        state: state.clone(),
+        parser,
+        ids,
+        clock: Arc::clone(clock),
+    };
+    Ok(Local {
+        broker: Arc::new(broker),
+        state,
+    })
+}
+
+/// Starts the threads that statements are parsed on.
+pub fn parse_pool() -> Result<Arc<ParsePool>, Refusal> {
+    ParsePool::start().map(Arc::new).map_err(|error| {
+        Refusal::new(
+            Code::Internal,
+            format!("no threads to parse statements on: {error}"),
+        )
+    })
+}
+
+/// An executor for each target.
+pub fn executors(
+    targets: Vec<TargetConfig>,
+    parser: &Arc<ParsePool>,
+) -> Result<BTreeMap<String, Arc<Executor>>, Refusal> {
+    let open = |config: TargetConfig| {
+        let name = config.target.name.as_str().to_owned();
+        let settings = Settings {
+            target: config.target,
+            url: config.url,
+            allow_privileged_login: config.allow_privileged_login,
+        };
+        Ok((name, Arc::new(Executor::new(settings, Arc::clone(parser))?)))
+    };
+    targets.into_iter().map(open).collect()
+}

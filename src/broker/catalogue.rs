@@ -1,0 +1,75 @@
+//! What a caller may learn of a target's schema: read by the agent with statements of its own,
+//! recorded like everything else.
+
+use crate::broker::{Broker, Caller};
+use crate::core::audit::EventKind;
+use crate::core::refusal::{Code, Refusal};
+use crate::core::schema::{TableDescription, TableSummary};
+use crate::core::target::Target;
+
+/// The tables and views of a target.
+pub async fn list_tables(
+    broker: &Broker,
+    caller: &Caller,
+    target: Option<&str>,
+    schema: Option<&str>,
+    search: Option<&str>,
+) -> Result<Vec<TableSummary>, Refusal> {
+    let (target, executor) = open(broker, caller, target).await?;
+    let tables = executor.list_tables(schema, search).await;
+    record(broker, caller, target, "*", tables.as_ref().err()).await?;
+    tables
+}
+
+/// One table or view of a target.
+pub async fn describe_table(
+    broker: &Broker,
+    caller: &Caller,
+    target: Option<&str>,
+    table: &str,
+) -> Result<TableDescription, Refusal> {
+    let (target, executor) = open(broker, caller, target).await?;
+    let description = executor.describe_table(table).await;
+    let recorded = description.as_ref().map_or("?", |d| d.name.as_str());
+    record(broker, caller, target, recorded, description.as_ref().err()).await?;
+    description
+}
+
+async fn open<'a>(
+    broker: &'a Broker,
+    caller: &Caller,
+    target: Option<&str>,
+) -> Result<(&'a Target, &'a crate::exec::Executor), Refusal> {
+    let found = broker.target(target).and_then(|target| {
+        let executor = broker
+            .agent
+            .executor(target.name.as_str())
+            .ok_or_else(|| Refusal::new(Code::UnknownTarget, "no agent serves this target"))?;
+        Ok((target, executor.as_ref()))
+    });
+    if let Err(refusal) = &found {
+        broker
+            .record_refusal(broker.draft(EventKind::RequestRefused, caller), refusal)
+            .await?;
+    }
+    found
+}
+
+async fn record(
+    broker: &Broker,
+    caller: &Caller,
+    target: &Target,
+    what: &str,
+    error: Option<&Refusal>,
+) -> Result<(), Refusal> {
+    let draft = broker
+        .draft(EventKind::CatalogueRead, caller)
+        .target(target.name.as_str())
+        .text("table", what);
+    let draft = match error {
+        Some(refusal) => draft.refusal(refusal),
+        None => draft,
+    };
+    broker.state.log().append(draft).await?;
+    Ok(())
+}

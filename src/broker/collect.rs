@@ -1,0 +1,43 @@
+//! Further pages of a result, for whoever asked for it.
+
+use crate::agent::pages::PageOfRows;
+use crate::broker::{Broker, Caller};
+use crate::core::audit::EventKind;
+use crate::core::ids::HandleId;
+use crate::core::limits::Limits;
+use crate::core::refusal::{Code, Refusal};
+
+/// One page, from row `from` on.
+pub async fn page(
+    broker: &Broker,
+    caller: &Caller,
+    handle: &str,
+    from: u64,
+    max_rows: Option<u32>,
+) -> Result<PageOfRows, Refusal> {
+    let limits = Limits {
+        rows: max_rows.unwrap_or(Limits::DEFAULT.rows).max(1),
+        ..Limits::DEFAULT
+    }
+    .intersect(Limits::MAX);
+    let page = match handle.parse::<HandleId>() {
+        Ok(handle) => {
+            broker
+                .agent
+                .pages()
+                .page(&caller.principal, &handle, from, limits)
+                .await
+        }
+        Err(_) => Err(Refusal::new(Code::PageGone, "this is not a page handle")
+            .hint("use the `handle` out of an answer's `truncated`")),
+    };
+    let draft = broker
+        .draft(EventKind::PageRead, caller)
+        .number("from", from);
+    let draft = match &page {
+        Ok(page) => draft.rows(page.rows.len() as u64),
+        Err(refusal) => draft.refusal(refusal),
+    };
+    broker.state.log().append(draft).await?;
+    page
+}

@@ -1,0 +1,54 @@
+//! Whether the parts a call needs are up.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use crate::broker::{Broker, Caller};
+use crate::core::audit::EventKind;
+use crate::core::target::Target;
+
+/// How long a target may take to answer before it counts as unreachable.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What was found.
+#[derive(Debug)]
+pub struct Health {
+    /// The audit log could be written just now.
+    pub audit: bool,
+    /// Each target.
+    pub targets: Vec<TargetHealth>,
+}
+
+/// One target.
+#[derive(Debug)]
+pub struct TargetHealth {
+    /// Its name.
+    pub name: String,
+    /// What is wrong with it; nothing when it answers.
+    pub problem: Option<String>,
+}
+
+/// Asks every target and the audit log, all at once.
+pub async fn look(broker: &Broker, caller: &Caller) -> Health {
+    let targets = join_all(broker.targets.iter().map(|target| reach(broker, target))).await;
+    let draft = broker.draft(EventKind::HealthChecked, caller);
+    let audit = broker.state.log().append(draft).await.is_ok();
+    Health { audit, targets }
+}
+
+async fn reach(broker: &Broker, target: &Target) -> TargetHealth {
+    let name = target.name.as_str().to_owned();
+    let Some(executor) = broker.agent.executor(&name) else {
+        return TargetHealth {
+            name,
+            problem: Some("no agent serves it".into()),
+        };
+    };
+    let problem = match tokio::time::timeout(PATIENCE, executor.reach()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(refusal)) => Some(refusal.message),
+        Err(_) => Some("no answer within 5 seconds".into()),
+    };
+    TargetHealth { name, problem }
+}

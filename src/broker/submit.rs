@@ -1,0 +1,198 @@
+//! One `sql_execute`, from the question to the answer.
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{NotRun, Report};
+use crate::broker::{Broker, Caller};
+use crate::core::audit::{Draft, EventKind};
+use crate::core::ids::RequestId;
+use crate::core::limits::{Limits, PARAMETERS};
+use crate::core::policy::{Ask, Decision, Grant, decide};
+use crate::core::refusal::{Code, Refusal};
+use crate::core::statement::Statement;
+use crate::core::target::Target;
+use crate::core::work::Work;
+
+/// What a caller asks for.
+#[derive(Debug)]
+pub struct SqlAsk {
+    /// The statement.
+    pub sql: String,
+    /// The values for its placeholders.
+    pub params: Vec<Value>,
+    /// The target's name, where there are several.
+    pub target: Option<String>,
+    /// Why, in the caller's words.
+    pub reason: Option<String>,
+    /// Rows wanted on the first page.
+    pub max_rows: Option<u32>,
+    /// Milliseconds the statement may run.
+    pub timeout_ms: Option<u32>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Answer {
+    /// The request, for the audit log.
+    pub request: RequestId,
+    /// What the agent reported.
+    pub report: Report,
+}
+
+/// Decides and, if the policy allows, lets the agent run it. Every outcome is in the audit log
+/// before it is returned.
+pub async fn submit(
+    broker: &Broker,
+    caller: &Caller,
+    ask: SqlAsk,
+    cancel: CancellationToken,
+) -> Result<Answer, Refusal> {
+    let request = broker.ids.request();
+    let draft = |kind| broker.draft(kind, caller).request(&request);
+    let prepared = match prepare(broker, ask).await {
+        Ok(prepared) => prepared,
+        Err(refusal) => {
+            broker
+                .record_refusal(draft(EventKind::RequestRefused), &refusal)
+                .await?;
+            return Err(refusal);
+        }
+    };
+    let mut found = None;
+    loop {
+        let attempt = Attempt {
+            broker,
+            caller,
+            request: &request,
+            prepared: &prepared,
+        };
+        let grant = attempt
+            .decide(found.as_deref(), draft(EventKind::RequestRefused))
+            .await?;
+        attempt.record_allowed(found.as_deref(), draft(EventKind::RequestAllowed));
+        let keys = broker.state.token_keys()?;
+        let token = keys
+            .signer
+            .sign(grant, broker.ids.token(), broker.clock.now());
+        let work = prepared.work.clone();
+        let run = broker
+            .agent
+            .execute(token.as_str().as_bytes(), work, cancel.clone());
+        match run.await {
+            Ok(report) => return Ok(Answer { request, report }),
+            // The agent saw more than the text shows. Decide once more, on its finding.
+            Err(NotRun {
+                found: Some(worse), ..
+            }) if found.is_none() => found = Some(worse),
+            Err(NotRun { refusal, .. }) => return Err(refusal),
+        }
+    }
+}
+
+/// An ask whose form is in order.
+#[derive(Debug)]
+struct Prepared<'a> {
+    target: &'a Target,
+    work: Work,
+    statement: std::sync::Arc<Statement>,
+    limits: Limits,
+    reason: Option<String>,
+}
+
+async fn prepare(broker: &Broker, ask: SqlAsk) -> Result<Prepared<'_>, Refusal> {
+    let target = broker.target(ask.target.as_deref())?;
+    if ask.params.len() > PARAMETERS {
+        let message = format!(
+            "{} values were given and the limit is {PARAMETERS}",
+            ask.params.len()
+        );
+        return Err(Refusal::new(Code::ParameterCount, message));
+    }
+    let statement = broker.parser.parse(target.engine, &ask.sql).await?;
+    let limits = Limits {
+        rows: ask.max_rows.unwrap_or(target.limits.rows).max(1),
+        bytes: target.limits.bytes,
+        time_ms: ask.timeout_ms.unwrap_or(target.limits.time_ms).max(1),
+    };
+    let work = Work::Sql {
+        text: ask.sql,
+        params: ask.params,
+    };
+    Ok(Prepared {
+        target,
+        work,
+        statement,
+        limits,
+        reason: ask.reason,
+    })
+}
+
+struct Attempt<'a> {
+    broker: &'a Broker,
+    caller: &'a Caller,
+    request: &'a RequestId,
+    prepared: &'a Prepared<'a>,
+}
+
+impl Attempt<'_> {
+    async fn decide(&self, found: Option<&Statement>, draft: Draft) -> Result<Grant, Refusal> {
+        let Prepared {
+            target,
+            work,
+            statement,
+            limits,
+            ..
+        } = self.prepared;
+        let decision = decide(&Ask {
+            request: self.request,
+            principal: &self.caller.principal,
+            target,
+            agent: self.broker.agent.id(),
+            work,
+            statement,
+            found,
+            limits: *limits,
+        });
+        match decision {
+            Decision::Allow(grant) => Ok(grant),
+            Decision::Ask(refusal) | Decision::Deny(refusal) => {
+                let draft = self.describe(found, draft);
+                self.broker.record_refusal(draft, &refusal).await?;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Queued, not awaited: the agent's intent comes after it in the same queue and is awaited.
+    fn record_allowed(&self, found: Option<&Statement>, draft: Draft) {
+        self.broker
+            .state
+            .log()
+            .append_soon(self.describe(found, draft));
+    }
+
+    fn describe(&self, found: Option<&Statement>, draft: Draft) -> Draft {
+        let Prepared {
+            target,
+            work,
+            statement,
+            reason,
+            ..
+        } = self.prepared;
+        let judged = found.unwrap_or(statement);
+        let draft = draft
+            .target(target.name.as_str())
+            .statement(judged)
+            .work(&work.digest());
+        let draft = match reason {
+            Some(reason) => draft.text("reason", reason),
+            None => draft,
+        };
+        if work.params().is_empty() {
+            return draft;
+        }
+        let commitment = self.broker.state.commitment(self.request, work.params());
+        draft.params(work.params().len(), &commitment)
+    }
+}

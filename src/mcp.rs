@@ -1,0 +1,147 @@
+//! FACE: the MCP server. Thin: it turns calls into questions for the broker and answers into
+//! results. Every tool call passes [`call`], and there is no other way in.
+
+pub mod call;
+pub mod http;
+pub mod prompts;
+pub mod resources;
+pub mod schema;
+pub mod serve;
+pub mod tools;
+
+use std::sync::Arc;
+
+use rmcp::ServerHandler;
+use rmcp::model::{
+    CacheScope, CallToolRequestParams, CallToolResponse, GetPromptRequestParams, GetPromptResponse,
+    Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
+    ServerCapabilities, ServerConfig, Tool as Listed,
+};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer};
+
+use crate::broker::{Broker, Caller};
+use crate::core::principal::{Principal, PrincipalKind};
+use crate::core::statement::Effect;
+use crate::mcp::tools::Tool;
+
+/// The MCP server of one process.
+#[derive(Clone, Debug)]
+pub struct Server {
+    broker: Arc<Broker>,
+    os_user: Arc<str>,
+    tools: Arc<[Listed]>,
+}
+
+impl Server {
+    /// Serves `broker` to the clients of one user of this machine.
+    pub fn new(broker: Arc<Broker>, os_user: &str) -> Self {
+        let writes = broker
+            .targets
+            .iter()
+            .any(|t| t.allow.iter().any(|e| *e > Effect::Read));
+        let tools = Tool::ALL
+            .into_iter()
+            .map(|tool| tool.listed(writes))
+            .collect();
+        Self {
+            broker,
+            os_user: os_user.into(),
+            tools,
+        }
+    }
+
+    /// Who calls: the user of this machine and the name the client gives itself. A label, no proof.
+    fn caller(&self, context: &RequestContext<RoleServer>) -> Caller {
+        let client = context
+            .client_info()
+            .map_or_else(|| "unknown".into(), |info| info.name);
+        let name = format!("{}/{client}", self.os_user);
+        Caller {
+            principal: Principal::new(PrincipalKind::Ai, &name),
+        }
+    }
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_resources()
+            .enable_prompts()
+            .build();
+        ServerConfig::new(capabilities)
+            .with_server_info(
+                Implementation::new("secondkey", env!("CARGO_PKG_VERSION")).with_title("SecondKey"),
+            )
+            .with_instructions(include_str!("../tools/instructions.md").trim())
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Listed> {
+        self.tools.iter().find(|tool| tool.name == name).cloned()
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(self.tools.to_vec())
+            .with_cache_scope(CacheScope::Private))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let caller = self.caller(&context);
+        call::call(&self.broker, caller, request, context)
+            .await
+            .map(Into::into)
+    }
+
+    async fn list_resources(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Ok(resources::list(&self.broker, &self.caller(&context)).await)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Ok(resources::templates())
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let caller = self.caller(&context);
+        resources::read(&self.broker, &caller, &request.uri)
+            .await
+            .map(Into::into)
+    }
+
+    async fn list_prompts(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Ok(prompts::list())
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        prompts::read(&self.broker, &request).map(Into::into)
+    }
+}

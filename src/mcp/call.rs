@@ -1,0 +1,112 @@
+//! The one choke point of every tool call: identity, time limit, heartbeat, panic guard.
+//!
+//! Policy and audit are the broker's and the agent's, who do not run without them.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use rmcp::model::{CallToolRequestParams, CallToolResult, ContentBlock, ProgressNotificationParam};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer};
+use serde_json::{Value, json};
+use tokio::time::{Instant, interval_at, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{Broker, Caller};
+use crate::core::limits::Limits;
+use crate::core::refusal::{Code, Refusal};
+use crate::mcp::tools::{Context, Tool};
+
+/// The first sign of life, before a client loses patience with a silent HTTP answer.
+const FIRST_HEARTBEAT: Duration = Duration::from_secs(5);
+/// Further signs of life.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// What a call may take beyond the longest statement. The engines stop statements; this stops calls.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Makes a call. Refusals are results that the model reads; only an unknown tool is a fault.
+pub(super) async fn call(
+    broker: &Broker,
+    caller: Caller,
+    request: CallToolRequestParams,
+    context: RequestContext<RoleServer>,
+) -> Result<CallToolResult, ErrorData> {
+    let tool = Tool::named(&request.name).ok_or_else(|| {
+        ErrorData::invalid_params(format!("unknown tool: {}", request.name), None)
+    })?;
+    let cancel = context.ct.child_token();
+    // Whatever ends this call early, even being dropped, cancels the read behind it.
+    let _cancel_on_drop = cancel.clone().drop_guard();
+    let answer = guarded(broker, &caller, tool, request, cancel);
+    tokio::pin!(answer);
+    let mut beats = interval_at(Instant::now() + FIRST_HEARTBEAT, HEARTBEAT);
+    let started = Instant::now();
+    let answer = loop {
+        tokio::select! {
+            answer = &mut answer => break answer,
+            _ = beats.tick() => heartbeat(&context, started.elapsed()).await,
+        }
+    };
+    Ok(answer.map_or_else(|refusal| refused(&refusal), answered))
+}
+
+async fn guarded(
+    broker: &Broker,
+    caller: &Caller,
+    tool: Tool,
+    request: CallToolRequestParams,
+    cancel: CancellationToken,
+) -> Result<Value, Refusal> {
+    let longest = Duration::from_millis(u64::from(Limits::MAX.time_ms)) + GRACE;
+    let context = Context {
+        broker,
+        caller,
+        cancel,
+    };
+    let call = tool.call(request.arguments.unwrap_or_default(), context);
+    match timeout(longest, AssertUnwindSafe(call).catch_unwind()).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => {
+            tracing::error!(tool = tool.name(), "a tool call panicked");
+            Err(Refusal::new(
+                Code::Internal,
+                "this call broke inside SecondKey; others go on",
+            )
+            .hint("the details are in the server's log on stderr"))
+        }
+        Err(_) => Err(Refusal::new(
+            Code::TimeLimit,
+            "the call took longer than any statement may",
+        )),
+    }
+}
+
+async fn heartbeat(context: &RequestContext<RoleServer>, elapsed: Duration) {
+    let Some(token) = context.meta.get_progress_token() else {
+        return;
+    };
+    let seconds = elapsed.as_secs();
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seconds of one call stay far below 2^52"
+    )]
+    let progress = ProgressNotificationParam::new(token, seconds as f64)
+        .with_message(format!("still running after {seconds} s"));
+    if context.peer.notify_progress(progress).await.is_err() {
+        tracing::debug!("the client no longer takes progress");
+    }
+}
+
+/// The answer twice, as the protocol asks: for programs, and as text for clients that know no
+/// structured content.
+fn answered(answer: Value) -> CallToolResult {
+    CallToolResult::structured(answer)
+}
+
+/// A refusal is text alone: an output schema speaks of answers, and a model reads text.
+fn refused(refusal: &Refusal) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(
+        json!({ "error": refusal }).to_string(),
+    )])
+}

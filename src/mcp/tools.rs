@@ -1,0 +1,164 @@
+//! The tools: one file each, with its parameters, its answer and its call.
+
+mod describe_table;
+mod health;
+mod list_tables;
+mod result_page;
+pub mod sql_execute;
+mod whoami;
+
+use std::sync::Arc;
+
+use rmcp::model::{JsonObject, Tool as Listed, ToolAnnotations};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{Broker, Caller};
+use crate::core::refusal::{Code, Refusal};
+use crate::mcp::schema;
+
+/// The tools there are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Tool {
+    /// One table.
+    DescribeTable,
+    /// Is everything up?
+    Health,
+    /// All tables.
+    ListTables,
+    /// More rows.
+    ResultPage,
+    /// Run a statement.
+    SqlExecute,
+    /// Who am I?
+    Whoami,
+}
+
+/// What a call needs beside its arguments.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The deciding part.
+    pub broker: &'a Broker,
+    /// Who calls.
+    pub caller: &'a Caller,
+    /// Fires when the caller gives up.
+    pub cancel: CancellationToken,
+}
+
+impl Tool {
+    /// All of them, in the order of the listing.
+    pub const ALL: [Self; 6] = [
+        Self::DescribeTable,
+        Self::Health,
+        Self::ListTables,
+        Self::ResultPage,
+        Self::SqlExecute,
+        Self::Whoami,
+    ];
+
+    /// The tool of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tool| tool.name() == name)
+    }
+
+    /// The name a client calls.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DescribeTable => "describe_table",
+            Self::Health => "health",
+            Self::ListTables => "list_tables",
+            Self::ResultPage => "result_page",
+            Self::SqlExecute => "sql_execute",
+            Self::Whoami => "whoami",
+        }
+    }
+
+    /// How the tool stands in `tools/list`. `writes` tells whether any target lets writes through.
+    pub fn listed(self, writes: bool) -> Listed {
+        match self {
+            Self::DescribeTable => self
+                .list::<describe_table::Args, crate::core::schema::TableDescription>(
+                    true,
+                    include_str!("../../tools/describe_table.md"),
+                ),
+            Self::Health => {
+                self.list::<Nothing, health::Health>(true, include_str!("../../tools/health.md"))
+            }
+            Self::ListTables => self.list::<list_tables::Args, list_tables::Tables>(
+                true,
+                include_str!("../../tools/list_tables.md"),
+            ),
+            Self::ResultPage => self.list::<result_page::Args, result_page::Page>(
+                true,
+                include_str!("../../tools/result_page.md"),
+            ),
+            Self::SqlExecute => self.list::<sql_execute::Args, sql_execute::Output>(
+                !writes,
+                include_str!("../../tools/sql_execute.md"),
+            ),
+            Self::Whoami => {
+                self.list::<Nothing, whoami::Whoami>(true, include_str!("../../tools/whoami.md"))
+            }
+        }
+    }
+
+    fn list<A: JsonSchema, O: JsonSchema>(self, read_only: bool, text: &'static str) -> Listed {
+        let annotations = ToolAnnotations::new()
+            .read_only(read_only)
+            .open_world(false);
+        let annotations = if read_only {
+            annotations
+        } else {
+            annotations.destructive(true)
+        };
+        Listed::new(self.name(), text.trim(), schema::input::<A>())
+            .with_raw_output_schema(schema::output::<O>())
+            .with_annotations(annotations)
+    }
+
+    /// Makes the call and answers its structured content.
+    pub async fn call(self, arguments: JsonObject, context: Context<'_>) -> Result<Value, Refusal> {
+        match self {
+            Self::DescribeTable => {
+                to_json(&describe_table::call(parse(arguments)?, &context).await?)
+            }
+            Self::Health => {
+                parse::<Nothing>(arguments)?;
+                to_json(&health::call(&context).await)
+            }
+            Self::ListTables => to_json(&list_tables::call(parse(arguments)?, &context).await?),
+            Self::ResultPage => to_json(&result_page::call(parse(arguments)?, &context).await?),
+            Self::SqlExecute => to_json(&sql_execute::call(parse(arguments)?, context).await?),
+            Self::Whoami => {
+                parse::<Nothing>(arguments)?;
+                to_json(&whoami::call(&context))
+            }
+        }
+    }
+}
+
+/// No parameters.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
+fn parse<A: DeserializeOwned>(arguments: JsonObject) -> Result<A, Refusal> {
+    serde_json::from_value(Value::Object(arguments)).map_err(|error| {
+        Refusal::new(
+            Code::InvalidArgument,
+            format!("the arguments do not fit: {error}"),
+        )
+        .hint("see the tool's input schema")
+    })
+}
+
+fn to_json(answer: &impl Serialize) -> Result<Value, Refusal> {
+    serde_json::to_value(answer)
+        .map_err(|_| Refusal::new(Code::Internal, "the answer could not be written as JSON"))
+}
+
+/// The schema type of a listing, shared by whoever needs it.
+pub(super) type Schema = Arc<JsonObject>;

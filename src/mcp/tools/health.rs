@@ -1,0 +1,41 @@
+//! `health`.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::broker::health::{self, TargetHealth};
+use crate::mcp::tools::Context;
+
+#[derive(Debug, JsonSchema, Serialize)]
+pub(super) struct Health {
+    ok: bool,
+    version: &'static str,
+    /// The audit log can be written
+    audit: bool,
+    targets: Vec<Reached>,
+}
+
+#[derive(Debug, JsonSchema, Serialize)]
+struct Reached {
+    name: String,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", default)]
+    problem: Option<String>,
+}
+
+pub(super) async fn call(context: &Context<'_>) -> Health {
+    let found = health::look(context.broker, context.caller).await;
+    let reached = |target: TargetHealth| Reached {
+        ok: target.problem.is_none(),
+        name: target.name,
+        problem: target.problem,
+    };
+    let targets: Vec<Reached> = found.targets.into_iter().map(reached).collect();
+    Health {
+        ok: found.audit && targets.iter().all(|target| target.ok),
+        version: env!("CARGO_PKG_VERSION"),
+        audit: found.audit,
+        targets,
+    }
+}

@@ -1,0 +1,45 @@
+//! `result_page`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::broker::collect;
+use crate::core::answer::{Column, Row};
+use crate::core::refusal::Refusal;
+use crate::mcp::tools::Context;
+use crate::mcp::tools::sql_execute::Truncated;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Args {
+    handle: String,
+    /// First row wanted, counted from 0: the `next` of the page before
+    from: u64,
+    #[serde(default)]
+    #[schemars(with = "u32")]
+    max_rows: Option<u32>,
+}
+
+#[derive(Debug, JsonSchema, Serialize)]
+pub(super) struct Page {
+    columns: Vec<Column>,
+    #[schemars(with = "Vec<Vec<super::sql_execute::AnyValue>>")]
+    rows: Vec<Row>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Truncated", default)]
+    truncated: Option<Truncated>,
+}
+
+pub(super) async fn call(args: Args, context: &Context<'_>) -> Result<Page, Refusal> {
+    let Args {
+        handle,
+        from,
+        max_rows,
+    } = args;
+    let page = collect::page(context.broker, context.caller, &handle, from, max_rows).await?;
+    Ok(Page {
+        columns: page.columns,
+        rows: page.rows,
+        truncated: page.truncated.map(Truncated::from),
+    })
+}

@@ -1,0 +1,137 @@
+//! `sql_execute`.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::agent;
+use crate::broker::submit::{SqlAsk, submit};
+use crate::core::answer::{Column, Row};
+use crate::core::refusal::Refusal;
+use crate::mcp::tools::Context;
+
+/// The arguments.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    sql: String,
+    #[serde(default)]
+    #[schemars(with = "Vec<AnyValue>")]
+    params: Vec<Value>,
+    #[serde(default)]
+    #[schemars(with = "String")]
+    target: Option<String>,
+    /// Why you need it, for the audit log
+    #[serde(default)]
+    #[schemars(with = "String")]
+    reason: Option<String>,
+    #[serde(default)]
+    #[schemars(with = "u32")]
+    max_rows: Option<u32>,
+    #[serde(default)]
+    #[schemars(with = "u32")]
+    timeout_ms: Option<u32>,
+}
+
+/// The answer.
+#[derive(Debug, JsonSchema, Serialize)]
+pub struct Output {
+    columns: Vec<Column>,
+    #[schemars(with = "Vec<Vec<AnyValue>>")]
+    rows: Vec<Row>,
+    /// Rows changed
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64", default)]
+    affected: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Truncated", default)]
+    truncated: Option<Truncated>,
+    effect: &'static str,
+    elapsed_ms: u64,
+    /// The audit log's id of this call
+    request: String,
+}
+
+/// What an answer leaves out.
+#[derive(Debug, JsonSchema, Serialize)]
+pub struct Truncated {
+    /// The limit: rows, bytes, time or spool
+    by: &'static str,
+    shown: u64,
+    /// The result has at least so many rows
+    at_least: u64,
+    /// `at_least` is the exact number
+    exact: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", default)]
+    handle: Option<String>,
+    next: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", default)]
+    note: Option<String>,
+}
+
+impl From<agent::Truncated> for Truncated {
+    fn from(cut: agent::Truncated) -> Self {
+        Self {
+            by: cut.by.as_str(),
+            shown: cut.shown,
+            at_least: cut.at_least,
+            exact: cut.exact,
+            handle: cut.handle.map(String::from),
+            next: cut.next,
+            note: cut.note,
+        }
+    }
+}
+
+/// Any JSON value, as the empty schema: some clients stumble over the bare `true`.
+#[derive(Debug)]
+pub(super) struct AnyValue;
+
+impl JsonSchema for AnyValue {
+    fn schema_name() -> Cow<'static, str> {
+        "AnyValue".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({})
+    }
+}
+
+/// Runs one statement.
+pub(super) async fn call(args: Args, context: Context<'_>) -> Result<Output, Refusal> {
+    let Args {
+        sql,
+        params,
+        target,
+        reason,
+        max_rows,
+        timeout_ms,
+    } = args;
+    let ask = SqlAsk {
+        sql,
+        params,
+        target,
+        reason,
+        max_rows,
+        timeout_ms,
+    };
+    let answer = submit(context.broker, context.caller, ask, context.cancel).await?;
+    let report = answer.report;
+    Ok(Output {
+        columns: report.columns,
+        rows: report.rows,
+        affected: report.affected,
+        truncated: report.truncated.map(Truncated::from),
+        effect: report.effect.as_str(),
+        elapsed_ms: u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
+        request: answer.request.into(),
+    })
+}
