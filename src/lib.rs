@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod core;
+pub mod demo;
 pub mod exec;
 pub mod ids;
 pub mod mcp;

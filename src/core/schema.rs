@@ -42,12 +42,15 @@ pub struct TableDescription {
     pub primary_key: Vec<String>,
     /// The indexes, the primary key's left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     pub indexes: Vec<IndexDescription>,
     /// Foreign keys from this table to others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     pub foreign_keys: Vec<ForeignKey>,
     /// Foreign keys from other tables to this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     pub referenced_by: Vec<ForeignKey>,
 }
 

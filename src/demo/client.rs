@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use rmcp::model::{CallToolRequestParams, ClientConfig, Implementation};
+use rmcp::model::{CallToolRequestParams, ClientConfig, Implementation, ProtocolVersion};
 use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _, RunningService};
 use rmcp::transport::TokioChildProcess;
 use rmcp::{Peer, RoleClient};
@@ -49,8 +49,11 @@ impl Client {
             .map_err(|source| DemoError::Io { doing: "the server could not be started", source })?;
         let mut config = ClientConfig::default();
         config.client_info = Implementation::new("secondkey-demo", env!("CARGO_PKG_VERSION"));
+        let mode = ClientLifecycleMode::Discover {
+            preferred_versions: vec![ProtocolVersion::LATEST],
+        };
         let service = config
-            .serve_with_lifecycle(transport, ClientLifecycleMode::auto())
+            .serve_with_lifecycle(transport, mode)
             .await
             .map_err(|error| DemoError::Client(error.to_string()))?;
         Ok(Self { service })

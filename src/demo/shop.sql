@@ -1,5 +1,4 @@
 -- A small shop, the same on every machine: chance is arithmetic on the row's number.
-pragma journal_mode = wal;
 begin;
 
 create table customers (

@@ -1,5 +1,7 @@
 //! SQLite targets.
 
+pub mod sample;
+
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;

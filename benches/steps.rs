@@ -1,0 +1,161 @@
+//! What each step of a call costs. `cargo bench`; the figures are in `docs/performance.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use futures::future::join_all;
+use secondkey::clock::SystemClock;
+use secondkey::core::answer::{Row, integer, json_bytes};
+use secondkey::core::audit::{Draft, EventKind};
+use secondkey::core::engine::Engine;
+use secondkey::core::ids::RequestId;
+use secondkey::core::limits::Limits;
+use secondkey::core::policy::{Ask, Decision, Grant, decide};
+use secondkey::core::principal::{Principal, PrincipalKind};
+use secondkey::core::statement::{Effect, Statement, parse};
+use secondkey::core::target::Target;
+use secondkey::core::time::Clock;
+use secondkey::core::work::Work;
+use secondkey::ids::Ids;
+use secondkey::store::{Start, State};
+use serde_json::Value;
+
+const POINT: &str = "select id, name, email from users where id = $1";
+const JOIN: &str = "with recent as (select o.id, o.user_id, sum(i.quantity * i.price) as total from orders o \
+    join items i on i.order_id = o.id where o.placed_at > $1 group by o.id, o.user_id) \
+    select u.country, count(*), avg(r.total) from recent r join users u on u.id = r.user_id \
+    group by 1 having count(*) > 10 order by 3 desc limit 20";
+
+fn parsing(c: &mut Criterion) {
+    let mut group = c.benchmark_group("parse and classify");
+    for engine in [Engine::Postgres, Engine::MySql, Engine::Sqlite] {
+        for (name, sql) in [("point", POINT), ("join", JOIN)] {
+            let sql = if engine == Engine::MySql { sql.replace("$1", "?") } else { sql.to_owned() };
+            group.bench_function(format!("{engine}/{name}"), |b| {
+                b.iter(|| parse(engine, black_box(&sql)).unwrap());
+            });
+        }
+    }
+}
+
+struct Bench {
+    state: State,
+    ids: Ids,
+    target: Target,
+    principal: Principal,
+    work: Work,
+    statement: Statement,
+}
+
+impl Bench {
+    fn new(folder: &std::path::Path) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self {
+            state: State::open(folder, Arc::clone(&clock)).unwrap(),
+            ids: Ids::new(clock).unwrap(),
+            target: Target {
+                name: "main".parse().unwrap(),
+                engine: Engine::Postgres,
+                environment: "bench".into(),
+                labels: BTreeMap::new(),
+                allow: BTreeSet::from([Effect::Read]),
+                limits: Limits::DEFAULT,
+                trusted: BTreeSet::new(),
+            },
+            principal: Principal::new(PrincipalKind::Ai, "bench"),
+            work: Work::Sql { text: POINT.into(), params: vec![Value::from(7)] },
+            statement: parse(Engine::Postgres, POINT).unwrap(),
+        }
+    }
+
+    fn grant(&self, request: &RequestId) -> Grant {
+        let decision = decide(&Ask {
+            request,
+            principal: &self.principal,
+            target: &self.target,
+            agent: self.state.agent(),
+            work: &self.work,
+            statement: &self.statement,
+            found: None,
+            limits: Limits::DEFAULT,
+        });
+        match decision {
+            Decision::Allow(grant) => grant,
+            Decision::Ask(refusal) | Decision::Deny(refusal) => panic!("{refusal}"),
+        }
+    }
+
+    fn intent(&self, request: &RequestId) -> Draft {
+        Draft::new(SystemClock.now(), EventKind::ExecutionStarted)
+            .by(&self.principal)
+            .request(request)
+            .target("main")
+            .statement(&self.statement)
+            .work(&self.work.digest())
+    }
+}
+
+fn tokens(c: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _inside = runtime.enter();
+    let bench = Bench::new(folder.path());
+    let keys = bench.state.token_keys().unwrap();
+    let request = bench.ids.request();
+    let now = SystemClock.now();
+    c.bench_function("decide and sign", |b| {
+        b.iter(|| keys.signer.sign(bench.grant(&request), bench.ids.token(), now));
+    });
+    let token = keys.signer.sign(bench.grant(&request), bench.ids.token(), now);
+    c.bench_function("verify", |b| {
+        b.iter(|| keys.verifier.verify(token.as_str().as_bytes(), bench.work.clone(), now).unwrap());
+    });
+}
+
+fn audit(c: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let bench = runtime.block_on(async { Bench::new(folder.path()) });
+    let mut group = c.benchmark_group("audit");
+    let start = |synced| {
+        let request = bench.ids.request();
+        let intent = bench.intent(&request);
+        Start { request, token_not_before: SystemClock.now(), synced, intent }
+    };
+    for callers in [1_u64, 32] {
+        group.throughput(Throughput::Elements(callers));
+        group.bench_function(format!("append, {callers} callers"), |b| {
+            b.to_async(&runtime).iter(|| async {
+                let request = bench.ids.request();
+                let appends = (0..callers).map(|_| bench.state.log().append(bench.intent(&request)));
+                assert!(join_all(appends).await.iter().all(Result::is_ok));
+            });
+        });
+        for (name, synced) in [("unsynced", false), ("synced", true)] {
+            group.bench_function(format!("begin, {name}, {callers} callers"), |b| {
+                b.to_async(&runtime).iter(|| async {
+                    let begins = (0..callers).map(|_| bench.state.log().begin(start(synced)));
+                    assert!(join_all(begins).await.iter().all(Result::is_ok));
+                });
+            });
+        }
+    }
+}
+
+fn encoding(c: &mut Criterion) {
+    let row = |n: i64| -> Row {
+        (0..10).map(|c| if c % 2 == 0 { integer((n * c).into()) } else { Value::from(format!("value {n}")) }).collect()
+    };
+    let rows: Vec<Row> = (0..10_000).map(row).collect();
+    let mut group = c.benchmark_group("encode 10,000 x 10");
+    group.throughput(Throughput::Elements(10_000));
+    group.bench_function("count bytes", |b| {
+        b.iter(|| rows.iter().map(|row| json_bytes(row)).sum::<usize>());
+    });
+    group.bench_function("write JSON", |b| b.iter(|| serde_json::to_string(black_box(&rows)).unwrap()));
+}
+
+criterion_group!(steps, parsing, tokens, audit, encoding);
+criterion_main!(steps);
