@@ -1,62 +1,180 @@
-//! SQLite targets.
+//! SQLite targets: one file, read by up to four threads and changed by one.
+//!
+//! A read runs on a connection that cannot write (see [`open`]); the statement guard has judged
+//! its text, and the engine judges it again while it compiles (see [`gate`]).
+
+mod catalogue;
+mod change;
+mod check;
+mod ddl;
+mod errors;
+mod file;
+mod gate;
+mod hints;
+mod judge;
+mod open;
+mod params;
+mod read;
+mod stop;
+mod values;
+mod workers;
 
 pub mod sample;
 
 use std::sync::Arc;
 
+use secrecy::ExposeSecret;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::core::engine::Engine;
+use crate::core::limits::Limits;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::schema::{TableDescription, TableSummary};
-use crate::core::statement::Statement;
+use crate::core::statement::{Effect, Statement};
 use crate::core::target::Target;
 use crate::core::token::VerifiedToken;
 use crate::core::work::Work;
+use crate::exec::rows::EVENTS_AHEAD;
 use crate::exec::{Check, ParsePool, Running, Settings};
+
+use file::DatabaseFile;
+use read::Outlet;
+use stop::Stop;
+use workers::{Desk, Lane, Workers};
+
+/// How long the catalogue or a judgement may take, in milliseconds.
+const CATALOGUE_MS: u32 = 10_000;
 
 /// One SQLite target.
 #[derive(Debug)]
 pub struct Sqlite {
-    settings: Settings,
+    target: Target,
     parser: Arc<ParsePool>,
+    workers: Workers,
+}
+
+/// One statement to be run.
+#[derive(Debug)]
+struct Order {
+    work: Work,
+    limits: Limits,
+    /// The worst that it may do.
+    ceiling: Effect,
+    explain: bool,
+    vacuum: bool,
 }
 
 impl Sqlite {
     pub(super) fn new(settings: Settings, parser: Arc<ParsePool>) -> Result<Self, Refusal> {
-        Ok(Self { settings, parser })
+        let file = DatabaseFile::from_url(settings.url.expose_secret())?;
+        Ok(Self {
+            workers: Workers::new(file, settings.target.trusted.clone()),
+            target: settings.target,
+            parser,
+        })
     }
 
     pub(super) fn target(&self) -> &Target {
-        &self.settings.target
+        &self.target
     }
 
     pub(super) async fn judge(
         &self,
         statement: Arc<Statement>,
-        _work: &Work,
+        work: &Work,
     ) -> Result<Arc<Statement>, Refusal> {
-        Ok(statement)
+        params::check_count(statement.placeholders, work.params().len())?;
+        let sql = work.text().to_owned();
+        let judged = self
+            .workers
+            .run(Lane::Read, move |desk| {
+                let stop = Stop::after(CATALOGUE_MS, CancellationToken::new());
+                judge::judge(desk.reader()?, Statement::clone(&statement), &sql, &stop)
+            })
+            .await??;
+        Ok(Arc::new(judged))
     }
 
     pub(super) async fn run(
         &self,
-        _token: VerifiedToken,
-        _statement: Arc<Statement>,
-        _cancel: CancellationToken,
+        token: VerifiedToken,
+        statement: Arc<Statement>,
+        cancel: CancellationToken,
     ) -> Result<Running, Refusal> {
-        Err(Refusal::new(Code::Internal, "placeholder"))
+        let order = self.order(&token, &statement).await?;
+        let (started, has_started) = oneshot::channel();
+        let (events, receiver) = mpsc::channel(EVENTS_AHEAD);
+        let mut outlet = Outlet {
+            started: Some(started),
+            events,
+            runtime: Handle::current(),
+        };
+        let lane = if order.ceiling == Effect::Read {
+            Lane::Read
+        } else {
+            Lane::Change
+        };
+        let token = cancel.clone();
+        self.workers.submit(
+            lane,
+            Box::new(move |desk| work_off(desk, &order, token, &mut outlet)),
+        )?;
+        let columns = tokio::select! {
+            biased;
+            started = has_started => started.map_err(|_| {
+                Refusal::new(Code::Internal, "the thread that runs SQLite failed")
+            })??,
+            () = gave_up(&cancel, lane) => return Err(stop::cancelled()),
+        };
+        Ok(Running {
+            columns,
+            events: receiver,
+        })
+    }
+
+    /// What exactly is to run. The text is parsed once more from the work that the token is for.
+    async fn order(&self, token: &VerifiedToken, judged: &Statement) -> Result<Order, Refusal> {
+        let work = token.work().clone();
+        let parsed = self.parser.parse(Engine::Sqlite, work.text()).await?;
+        params::check_count(parsed.placeholders, work.params().len())?;
+        let effect = parsed.effect.max(judged.effect);
+        if effect > token.claims().effect {
+            return Err(Refusal::new(
+                Code::ClassificationMismatch,
+                format!(
+                    "the statement's effect is `{effect}` and the token allows `{}`",
+                    token.claims().effect
+                ),
+            ));
+        }
+        Ok(Order {
+            limits: token.claims().limits.intersect(Limits::MAX),
+            ceiling: effect,
+            explain: parsed.kind == "explain",
+            vacuum: parsed.kind == "vacuum",
+            work,
+        })
     }
 
     pub(super) async fn list_tables(
         &self,
-        _schema: Option<&str>,
-        _search: Option<&str>,
+        schema: Option<&str>,
+        search: Option<&str>,
     ) -> Result<Vec<TableSummary>, Refusal> {
-        Ok(Vec::new())
+        if schema.is_some_and(|schema| !schema.eq_ignore_ascii_case("main")) {
+            return Ok(Vec::new());
+        }
+        let search = search.map(str::to_lowercase);
+        self.catalogue(move |connection| catalogue::list(connection, search.as_deref()))
+            .await
     }
 
-    pub(super) async fn describe_table(&self, _table: &str) -> Result<TableDescription, Refusal> {
-        Err(Refusal::new(Code::Internal, "placeholder"))
+    pub(super) async fn describe_table(&self, table: &str) -> Result<TableDescription, Refusal> {
+        let table = table.to_owned();
+        self.catalogue(move |connection| catalogue::describe(connection, &table))
+            .await
     }
 
     pub(super) async fn reach(&self) -> Result<(), Refusal> {
@@ -64,6 +182,51 @@ impl Sqlite {
     }
 
     pub(super) async fn check(&self) -> Vec<Check> {
-        Vec::new()
+        let read_only = self.target.is_read_only();
+        let checked = self
+            .workers
+            .run(Lane::Read, move |desk| check::check(desk, read_only))
+            .await;
+        checked.unwrap_or_else(|refusal| vec![Check::bad(refusal.message, "report this")])
+    }
+
+    async fn catalogue<T: Send + 'static>(
+        &self,
+        look_up: impl FnOnce(&rusqlite::Connection) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.workers
+            .run(Lane::Read, move |desk| {
+                let opened = desk.reader()?;
+                let stop = Stop::after(CATALOGUE_MS, CancellationToken::new());
+                stop.watch(&opened.connection)
+                    .map_err(|error| errors::refusal(&error))?;
+                look_up(&opened.connection)
+            })
+            .await?
+    }
+}
+
+fn work_off(desk: &mut Desk, order: &Order, cancel: CancellationToken, outlet: &mut Outlet) {
+    let stop = Stop::after(order.limits.time_ms, cancel);
+    // Nobody waits for this any more, and nothing of it has begun.
+    if let Some(why) = stop.why() {
+        return outlet.fail(&stop, why);
+    }
+    if order.ceiling > Effect::Read {
+        return change::run(desk, order, &stop, outlet);
+    }
+    let stop = stop.or_unread(&outlet.events);
+    match desk.reader() {
+        Ok(opened) => read::run(opened, order, &stop, outlet),
+        Err(refusal) => outlet.fail(&stop, refusal),
+    }
+}
+
+/// Ends when a caller need not wait any longer for a read to start. A change is waited for: it
+/// says itself whether it was stopped or had happened.
+async fn gave_up(cancel: &CancellationToken, lane: Lane) {
+    match lane {
+        Lane::Read => cancel.cancelled().await,
+        Lane::Change => std::future::pending().await,
     }
 }

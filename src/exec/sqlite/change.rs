@@ -1,0 +1,126 @@
+//! Running work above `read`: on a connection of its own, in one transaction that is committed
+//! before anybody sees a row of its answer.
+
+use rusqlite::Connection;
+
+use crate::core::answer;
+use crate::core::refusal::{Code, Refusal};
+use crate::core::statement::Effect;
+use crate::exec::Event;
+use crate::exec::rows::ROWS_PER_EVENT;
+use crate::exec::sqlite::gate::Ceiling;
+use crate::exec::sqlite::open::{self, Opened};
+use crate::exec::sqlite::read::{self, Outlet};
+use crate::exec::sqlite::stop::Stop;
+use crate::exec::sqlite::values::Columns;
+use crate::exec::sqlite::workers::Desk;
+use crate::exec::sqlite::{Order, errors, params};
+
+/// The largest answer of a change, in bytes of JSON: it is held until the change is committed.
+const ANSWER_BYTES: usize = 32 * 1024 * 1024;
+
+/// What a change answers.
+#[derive(Debug, Default)]
+struct Answer {
+    columns: Columns,
+    pages: Vec<Vec<answer::Row>>,
+    bytes: usize,
+}
+
+/// Runs a change to its end, whether or not anybody waits for it.
+pub(super) fn run(desk: &Desk, order: &Order, stop: &Stop, outlet: &mut Outlet) {
+    match change(desk, order, stop) {
+        Ok((answer, affected)) => {
+            outlet.start(answer.columns.shown);
+            for page in answer.pages {
+                // It is committed; without a reader there is nothing left to do.
+                if outlet.events.blocking_send(Event::Rows(page)).is_err() {
+                    return;
+                }
+            }
+            let done = Event::Done {
+                affected: Some(affected),
+            };
+            let _unread = outlet.events.blocking_send(done);
+        }
+        Err(refusal) => outlet.fail(stop, refusal),
+    }
+}
+
+fn change(desk: &Desk, order: &Order, stop: &Stop) -> Result<(Answer, u64), Refusal> {
+    desk.file.identity()?;
+    let opened = open::for_change(desk.file.path(), &desk.trusted, order.vacuum)
+        .map_err(|error| errors::refusal(&error))?;
+    let connection = &opened.connection;
+    if order.ceiling == Effect::Admin {
+        // VACUUM and some pragmas run outside of a transaction only.
+        let answer = step(&opened, order, stop)?;
+        return Ok((answer, connection.changes()));
+    }
+    opened.gate.own();
+    stop.patiently(|| connection.execute_batch("BEGIN IMMEDIATE"))?;
+    let answer = step(&opened, order, stop)?;
+    let affected = connection.changes();
+    opened.gate.own();
+    commit(connection, stop)?;
+    Ok((answer, affected))
+    // Every way out before the commit drops the connection, which rolls back.
+}
+
+/// Prepares, binds and steps through the statement under its ceiling.
+fn step(opened: &Opened, order: &Order, stop: &Stop) -> Result<Answer, Refusal> {
+    opened.gate.enforce(Ceiling {
+        effect: order.ceiling,
+        explain: false,
+        vacuum: order.vacuum,
+    });
+    let failed = |error: rusqlite::Error| stop.refusal(&error);
+    stop.watch(&opened.connection).map_err(failed)?;
+    let mut statement = stop.patiently(|| opened.connection.prepare(order.work.text()))?;
+    params::bind(&mut statement, order.work.params())?;
+    let declared = read::declared(&statement);
+    let page = usize::try_from(order.limits.rows)
+        .unwrap_or(usize::MAX)
+        .saturating_add(1);
+    let mut answer = Answer::default();
+    let mut rows = statement.raw_query();
+    let mut row = rows.next().map_err(failed)?;
+    answer.columns = Columns::new(declared, row);
+    while let Some(stored) = row {
+        answer.add(answer.columns.row(stored).map_err(failed)?, page)?;
+        row = rows.next().map_err(failed)?;
+    }
+    Ok(answer)
+}
+
+impl Answer {
+    fn add(&mut self, row: answer::Row, first_page: usize) -> Result<(), Refusal> {
+        self.bytes = self.bytes.saturating_add(answer::json_bytes(&row));
+        if self.bytes > ANSWER_BYTES {
+            return Err(Refusal::new(
+                Code::DatabaseError,
+                "the change returns more than 32 MiB, so nothing of it was done",
+            )
+            .hint("name fewer columns after RETURNING, or leave it out"));
+        }
+        let full = if self.pages.len() <= 1 {
+            first_page
+        } else {
+            ROWS_PER_EVENT
+        };
+        match self.pages.last_mut() {
+            Some(page) if page.len() < full => page.push(row),
+            _ => self.pages.push(vec![row]),
+        }
+        Ok(())
+    }
+}
+
+/// Commits. While a reader is in the way it is tried again, and given up at the time limit.
+fn commit(connection: &Connection, stop: &Stop) -> Result<(), Refusal> {
+    let no_watch: Option<fn() -> bool> = None;
+    connection
+        .progress_handler(0, no_watch)
+        .map_err(|error| errors::refusal(&error))?;
+    stop.patiently(|| connection.execute_batch("COMMIT"))
+}

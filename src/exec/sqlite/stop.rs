@@ -1,0 +1,124 @@
+//! When a run has to end early, and the way its events take.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio_util::sync::CancellationToken;
+
+use crate::core::refusal::{Code, Refusal};
+use crate::exec::Event;
+use crate::exec::sqlite::errors;
+
+/// Steps of SQLite's machine between two looks at the clock: some tens of microseconds.
+const STEPS: i32 = 2_000;
+
+/// The limits of one run in time.
+#[derive(Clone, Debug)]
+pub(super) struct Stop {
+    deadline: Instant,
+    time_ms: u32,
+    cancel: CancellationToken,
+    /// For a read: its reader, whose leaving ends it.
+    events: Option<mpsc::WeakSender<Event>>,
+}
+
+impl Stop {
+    /// Counts from now.
+    pub(super) fn after(time_ms: u32, cancel: CancellationToken) -> Self {
+        Self {
+            deadline: Instant::now() + Duration::from_millis(time_ms.into()),
+            time_ms,
+            cancel,
+            events: None,
+        }
+    }
+
+    /// Ends the run also when nobody reads its events any more.
+    pub(super) fn or_unread(mut self, events: &mpsc::Sender<Event>) -> Self {
+        self.events = Some(events.downgrade());
+        self
+    }
+
+    /// Why the run has to end, if it has to.
+    pub(super) fn why(&self) -> Option<Refusal> {
+        if self.cancel.is_cancelled() {
+            return Some(cancelled());
+        }
+        if Instant::now() >= self.deadline {
+            return Some(self.time_limit());
+        }
+        let events = self.events.as_ref().and_then(mpsc::WeakSender::upgrade);
+        events.filter(mpsc::Sender::is_closed).map(|_| cancelled())
+    }
+
+    /// Has SQLite look at the limits while it works.
+    pub(super) fn watch(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let stop = self.clone();
+        connection.progress_handler(STEPS, Some(move || stop.why().is_some()))
+    }
+
+    /// Tries again while another process holds a lock, until the run has to end.
+    pub(super) fn patiently<T>(
+        &self,
+        mut attempt: impl FnMut() -> rusqlite::Result<T>,
+    ) -> Result<T, Refusal> {
+        loop {
+            match attempt() {
+                Err(error) if errors::is_busy(&error) => {
+                    if let Some(why) = self.why() {
+                        return Err(why);
+                    }
+                }
+                other => return other.map_err(|error| self.refusal(&error)),
+            }
+        }
+    }
+
+    /// What an error means: the reason for stopping, if that was it.
+    pub(super) fn refusal(&self, error: &rusqlite::Error) -> Refusal {
+        if errors::is_interrupt(error) {
+            return self.why().unwrap_or_else(cancelled);
+        }
+        errors::refusal(error)
+    }
+
+    /// Sends an event and waits for room until the run has to end. Without a reader it is an error.
+    pub(super) fn send(
+        &self,
+        runtime: &Handle,
+        events: &mpsc::Sender<Event>,
+        event: Event,
+    ) -> Result<(), Refusal> {
+        let event = match events.try_send(event) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Closed(_)) => return Err(cancelled()),
+            Err(TrySendError::Full(event)) => event,
+        };
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                sent = events.send(event) => sent.map_err(|_| cancelled()),
+                () = self.cancel.cancelled() => Err(cancelled()),
+                () = tokio::time::sleep_until(self.deadline.into()) => Err(self.time_limit()),
+            }
+        })
+    }
+
+    fn time_limit(&self) -> Refusal {
+        Refusal::new(
+            Code::TimeLimit,
+            format!(
+                "the statement was stopped at its time limit of {} ms",
+                self.time_ms
+            ),
+        )
+        .hint("narrow it with a WHERE or LIMIT, check its EXPLAIN QUERY PLAN, or ask for more time")
+    }
+}
+
+pub(super) fn cancelled() -> Refusal {
+    Refusal::new(Code::Cancelled, "the statement was cancelled")
+}
