@@ -157,8 +157,7 @@ impl Shared {
 }
 
 impl Failure {
-    /// Says what happened, on standard error; a reader of our output that has gone away is no
-    /// failure.
+    /// Says what happened, on standard error.
     fn report(self) -> Exit {
         match self {
             Self::Config(problems) => {
@@ -173,7 +172,6 @@ impl Failure {
                 output::complain(&format!("{}{hint} ({})", refusal.message, refusal.code));
                 Exit::Failed
             }
-            Self::Io(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Io(error) => {
                 output::complain(&error.to_string());
                 Exit::Failed

@@ -19,7 +19,7 @@ use crate::telemetry;
 use report::{Report, Section};
 
 /// A target that has not answered all checks by then counts as unreachable.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const EXAMPLES: &str = "\
 Examples:

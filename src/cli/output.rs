@@ -3,14 +3,17 @@
 
 use std::io::{self, Write as _};
 
-/// Writes an answer to standard output, whole or not at all as far as this process can tell.
+/// Writes an answer to standard output. A reader that has gone away has read enough.
 pub fn say(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    if !text.ends_with('\n') {
-        out.write_all(b"\n")?;
+    let written = out
+        .write_all(text.trim_end().as_bytes())
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
     }
-    out.flush()
 }
 
 /// Writes a complaint to standard error. When even that is closed, nobody is left to tell.

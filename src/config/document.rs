@@ -135,6 +135,11 @@ impl<'t> Table<'t> {
         tables
     }
 
+    /// Whether a key is there, of whatever type.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// A table inside this one.
     pub(super) fn table(&self, key: &str, problems: &mut Problems) -> Option<Table<'t>> {
         let (value, place) = self.value(key)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::TargetConfig;
-use crate::config::database_url::{self, DatabaseUrl};
+use crate::config::database_url::DatabaseUrl;
 use crate::config::document::At;
 use crate::config::problem::{Place, Problem, Problems};
 use crate::config::quantity;
@@ -139,13 +139,6 @@ impl<'a> Reading<'a> {
     }
 
     fn url(&mut self, written: &WrittenTarget, folder: &Path) -> Option<DatabaseUrl> {
-        if written.url.is_none() {
-            self.problem(
-                &written.place,
-                "this target has no `url`",
-                format!("add `url = \"...\"`: {}", database_url::FORMS),
-            );
-        }
         // Both are looked at even when the first is wrong, so that all problems show.
         let url = written.url.as_ref();
         let parsed = url.and_then(|url| self.parsed_url(url, folder));

@@ -2,8 +2,9 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::config::database_url;
 use crate::config::document::{At, Source, Table};
-use crate::config::problem::{Place, Problems};
+use crate::config::problem::{Place, Problem, Problems};
 
 /// What a configuration file says.
 #[derive(Debug, Default)]
@@ -21,7 +22,7 @@ pub(super) struct WrittenTarget {
     pub name: Option<String>,
     /// Where it begins.
     pub place: Place,
-    /// `url`: a database URL, or a reference to one. Secret, since people put passwords in.
+    /// `url`: a database URL, or a reference to one; its absence is a problem already. Secret, since people put passwords in.
     pub url: Option<At<SecretString>>,
     /// `password`: a reference. Secret, since people put passwords in.
     pub password: Option<At<SecretString>>,
@@ -109,6 +110,13 @@ const TARGET_KEYS: [&str; 8] = [
 
 fn target(name: At<String>, table: &Table<'_>, problems: &mut Problems) -> WrittenTarget {
     table.only(&TARGET_KEYS, problems);
+    if !table.has("url") {
+        problems.add(Problem::new(
+            name.place.clone(),
+            "this target has no `url`",
+            format!("add `url = \"...\"`: {}", database_url::FORMS),
+        ));
+    }
     let labels = table.table("labels", problems);
     WrittenTarget {
         name: Some(name.value),
