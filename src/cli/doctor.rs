@@ -10,11 +10,12 @@ use std::time::Duration;
 use clap::Args;
 use futures::future::join_all;
 
+use crate::boot;
 use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::config::{self, Config, Place, Problem, Surroundings, TargetConfig};
 use crate::core::statement::Effect;
 use crate::core::target::Target;
-use crate::exec::{Check, Executor, ParsePool, Settings};
+use crate::exec::{Check, Executor, ParsePool};
 use crate::telemetry;
 use report::{Report, Section};
 
@@ -74,14 +75,14 @@ pub(super) async fn run(args: DoctorArgs, shared: Shared) -> Result<Exit, Failur
 }
 
 async fn examine(config: Config, around: &Surroundings) -> Result<Report, Failure> {
-    let parser = Arc::new(ParsePool::start()?);
+    let parser = boot::parse_pool()?;
     let level = level::of(&config, around);
     let mut sections = vec![
         configuration(&config),
         Section::new("state folder", state::examine(&config.home.state_dir)),
     ];
     let targets = config.targets.into_iter();
-    sections.extend(join_all(targets.map(|one| target(one, Arc::clone(&parser)))).await);
+    sections.extend(join_all(targets.map(|one| target(one, &parser))).await);
     Ok(Report::new(sections, Some(level)))
 }
 
@@ -107,32 +108,36 @@ fn configuration(config: &Config) -> Section {
     )
 }
 
-async fn target(config: TargetConfig, parser: Arc<ParsePool>) -> Section {
+async fn target(config: TargetConfig, parser: &Arc<ParsePool>) -> Section {
     let target = &config.target;
     let title = format!(
         "target {} ({}, {})",
         target.name, target.engine, target.environment
     );
     let mut findings = vec![unasked(target, &config.origin)];
-    let settings = Settings {
-        target: config.target,
-        url: config.url,
-        allow_privileged_login: config.allow_privileged_login,
-    };
-    match Executor::new(settings, parser) {
+    match boot::executors(vec![config], parser) {
         Err(refusal) => findings.push(Check::bad(
             refusal.message,
             refusal.hint.unwrap_or_default(),
         )),
-        Ok(executor) => match tokio::time::timeout(PATIENCE, executor.check()).await {
-            Ok(checks) => findings.extend(checks),
-            Err(_) => findings.push(Check::bad(
-                "the checks were not over after 60 seconds",
-                "see whether the database hangs or a firewall swallows the connection",
-            )),
-        },
+        Ok(executors) => {
+            for executor in executors.values() {
+                findings.extend(end_to_end(executor).await);
+            }
+        }
     }
     Section::new(title, findings)
+}
+
+async fn end_to_end(executor: &Executor) -> Vec<Check> {
+    tokio::time::timeout(PATIENCE, executor.check())
+        .await
+        .unwrap_or_else(|_| {
+            vec![Check::bad(
+                "the checks were not over after a minute",
+                "see whether the database hangs or a firewall swallows the connection",
+            )]
+        })
 }
 
 /// What runs on a target without anybody's approval.

@@ -54,7 +54,7 @@ pub(super) async fn run(args: McpArgs, shared: Shared) -> Result<Exit, Failure> 
     log.append(event(EventKind::ServerStarted))
         .await
         .map_err(Refusal::from)?;
-    let server = Server::new(Arc::clone(&local.broker), &os_user());
+    let server = Server::new(Arc::clone(&local.broker), &around.os_user());
     let served = match args.http {
         None => serve::stdio(server).await,
         Some(address) => over_http(server, address, &around).await,
@@ -94,9 +94,4 @@ async fn interrupted() {
         }
         Err(_) => drop(interrupt.await),
     }
-}
-
-/// The name of the user whose process this is.
-fn os_user() -> String {
-    whoami::username().unwrap_or_else(|_| "unknown".to_owned())
 }

@@ -395,3 +395,16 @@ fn a_password_on_the_command_line_and_open_files_are_warned_of() {
       hint: write a reference instead of the url: `env:NAME`, `file:PATH` or `keyring:SERVICE/NAME`
     ");
 }
+
+proptest::proptest! {
+    /// Whatever a file says, the answer is a configuration or a list of problems in that file.
+    #[test]
+    fn no_text_makes_it_panic(text in "[\\[\\]{}=\"'.,#\\\\ \na-zé0-9:/@-]{0,120}", cut in 0..MANY_PROBLEMS.len()) {
+        let broken = MANY_PROBLEMS.get(..cut).unwrap_or_default().to_owned() + &text;
+        for file in [&text, &broken] {
+            if let Err(problems) = World::new().toml(file).load() {
+                proptest::prop_assert!(problems.iter().count() > 0);
+            }
+        }
+    }
+}
