@@ -55,13 +55,13 @@ pub(super) async fn run(args: McpArgs, shared: Shared) -> Result<Exit, Failure> 
         .await
         .map_err(Refusal::from)?;
     let server = Server::new(Arc::clone(&local.broker), &around.os_user());
-    let served = match args.http {
+    let outcome = match args.http {
         None => serve::stdio(server).await,
         Some(address) => over_http(server, address, &around).await,
     };
     log.append_soon(event(EventKind::ServerStopped));
     local.state.close().await.map_err(Refusal::from)?;
-    served?;
+    outcome?;
     Ok(Exit::Done)
 }
 
