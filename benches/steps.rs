@@ -32,7 +32,11 @@ fn parsing(c: &mut Criterion) {
     let mut group = c.benchmark_group("parse and classify");
     for engine in [Engine::Postgres, Engine::MySql, Engine::Sqlite] {
         for (name, sql) in [("point", POINT), ("join", JOIN)] {
-            let sql = if engine == Engine::MySql { sql.replace("$1", "?") } else { sql.to_owned() };
+            let sql = if engine == Engine::MySql {
+                sql.replace("$1", "?")
+            } else {
+                sql.to_owned()
+            };
             group.bench_function(format!("{engine}/{name}"), |b| {
                 b.iter(|| parse(engine, black_box(&sql)).unwrap());
             });
@@ -65,7 +69,10 @@ impl Bench {
                 trusted: BTreeSet::new(),
             },
             principal: Principal::new(PrincipalKind::Ai, "bench"),
-            work: Work::Sql { text: POINT.into(), params: vec![Value::from(7)] },
+            work: Work::Sql {
+                text: POINT.into(),
+                params: vec![Value::from(7)],
+            },
             statement: parse(Engine::Postgres, POINT).unwrap(),
         }
     }
@@ -106,11 +113,20 @@ fn tokens(c: &mut Criterion) {
     let request = bench.ids.request();
     let now = SystemClock.now();
     c.bench_function("decide and sign", |b| {
-        b.iter(|| keys.signer.sign(bench.grant(&request), bench.ids.token(), now));
+        b.iter(|| {
+            keys.signer
+                .sign(bench.grant(&request), bench.ids.token(), now)
+        });
     });
-    let token = keys.signer.sign(bench.grant(&request), bench.ids.token(), now);
+    let token = keys
+        .signer
+        .sign(bench.grant(&request), bench.ids.token(), now);
     c.bench_function("verify", |b| {
-        b.iter(|| keys.verifier.verify(token.as_str().as_bytes(), bench.work.clone(), now).unwrap());
+        b.iter(|| {
+            keys.verifier
+                .verify(token.as_str().as_bytes(), bench.work.clone(), now)
+                .unwrap()
+        });
     });
 }
 
@@ -122,14 +138,20 @@ fn audit(c: &mut Criterion) {
     let start = |synced| {
         let request = bench.ids.request();
         let intent = bench.intent(&request);
-        Start { request, token_not_before: SystemClock.now(), synced, intent }
+        Start {
+            request,
+            token_not_before: SystemClock.now(),
+            synced,
+            intent,
+        }
     };
     for callers in [1_u64, 32] {
         group.throughput(Throughput::Elements(callers));
         group.bench_function(format!("append, {callers} callers"), |b| {
             b.to_async(&runtime).iter(|| async {
                 let request = bench.ids.request();
-                let appends = (0..callers).map(|_| bench.state.log().append(bench.intent(&request)));
+                let appends =
+                    (0..callers).map(|_| bench.state.log().append(bench.intent(&request)));
                 assert!(join_all(appends).await.iter().all(Result::is_ok));
             });
         });
@@ -146,7 +168,15 @@ fn audit(c: &mut Criterion) {
 
 fn encoding(c: &mut Criterion) {
     let row = |n: i64| -> Row {
-        (0..10).map(|c| if c % 2 == 0 { integer((n * c).into()) } else { Value::from(format!("value {n}")) }).collect()
+        (0..10)
+            .map(|c| {
+                if c % 2 == 0 {
+                    integer((n * c).into())
+                } else {
+                    Value::from(format!("value {n}"))
+                }
+            })
+            .collect()
     };
     let rows: Vec<Row> = (0..10_000).map(row).collect();
     let mut group = c.benchmark_group("encode 10,000 x 10");
@@ -154,7 +184,9 @@ fn encoding(c: &mut Criterion) {
     group.bench_function("count bytes", |b| {
         b.iter(|| rows.iter().map(|row| json_bytes(row)).sum::<usize>());
     });
-    group.bench_function("write JSON", |b| b.iter(|| serde_json::to_string(black_box(&rows)).unwrap()));
+    group.bench_function("write JSON", |b| {
+        b.iter(|| serde_json::to_string(black_box(&rows)).unwrap())
+    });
 }
 
 criterion_group!(steps, parsing, tokens, audit, encoding);

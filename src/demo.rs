@@ -53,7 +53,10 @@ pub enum DemoError {
 pub async fn run(place: &Place, style: Style, out: &mut dyn Write) -> Result<(), DemoError> {
     let io = |doing| move |source| DemoError::Io { doing, source };
     std::fs::create_dir_all(&place.folder).map_err(io("the demo's folder could not be made"))?;
-    let folder = place.folder.canonicalize().map_err(io("the demo's folder could not be found"))?;
+    let folder = place
+        .folder
+        .canonicalize()
+        .map_err(io("the demo's folder could not be found"))?;
     let shop = folder.join("shop.db");
     sample::create(&shop, SHOP)?;
     let mut page = transcript::Transcript::new(out, style);
@@ -74,13 +77,23 @@ fn verify(binary: &Path, state: &Path) -> Result<String, DemoError> {
         .args(["audit", "verify", "--state"])
         .arg(state)
         .output()
-        .map_err(|source| DemoError::Io { doing: "`audit verify` could not be started", source })?;
+        .map_err(|source| DemoError::Io {
+            doing: "`audit verify` could not be started",
+            source,
+        })?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if output.status.success() { Ok(text) } else { Err(DemoError::Surprise(text)) }
+    if output.status.success() {
+        Ok(text)
+    } else {
+        Err(DemoError::Surprise(text))
+    }
 }
 
 impl From<std::io::Error> for DemoError {
     fn from(source: std::io::Error) -> Self {
-        Self::Io { doing: "the transcript could not be written", source }
+        Self::Io {
+            doing: "the transcript could not be written",
+            source,
+        }
     }
 }

@@ -23,13 +23,25 @@ pub(super) struct DemoArgs {
 pub(super) async fn run(args: DemoArgs) -> Result<Exit, Failure> {
     let folder = match args.dir {
         Some(folder) => folder,
-        None => Home::find(&crate::config::Flags::default(), &Surroundings::of_process())?
-            .state_dir
-            .join("demo"),
+        None => Home::find(
+            &crate::config::Flags::default(),
+            &Surroundings::of_process(),
+        )?
+        .state_dir
+        .join("demo"),
     };
-    let place = Place { folder, binary: std::env::current_exe()? };
+    let place = Place {
+        folder,
+        binary: std::env::current_exe()?,
+    };
     let out = io::stdout();
-    let style = if out.is_terminal() { Style::Colour } else { Style::Plain };
-    demo::run(&place, style, &mut io::stdout().lock()).await.map_err(io::Error::other)?;
+    let style = if out.is_terminal() {
+        Style::Colour
+    } else {
+        Style::Plain
+    };
+    demo::run(&place, style, &mut io::stdout().lock())
+        .await
+        .map_err(io::Error::other)?;
     Ok(Exit::Done)
 }

@@ -46,7 +46,10 @@ impl Client {
         let (transport, _) = TokioChildProcess::builder(command)
             .stderr(Stdio::inherit())
             .spawn()
-            .map_err(|source| DemoError::Io { doing: "the server could not be started", source })?;
+            .map_err(|source| DemoError::Io {
+                doing: "the server could not be started",
+                source,
+            })?;
         let mut config = ClientConfig::default();
         config.client_info = Implementation::new("secondkey-demo", env!("CARGO_PKG_VERSION"));
         let mode = ClientLifecycleMode::Discover {
@@ -63,7 +66,10 @@ impl Client {
     pub(super) async fn tools(&self) -> Result<Vec<String>, DemoError> {
         let tools = self.peer().list_all_tools().await;
         let tools = tools.map_err(|error| DemoError::Client(error.to_string()))?;
-        Ok(tools.into_iter().map(|tool| tool.name.into_owned()).collect())
+        Ok(tools
+            .into_iter()
+            .map(|tool| tool.name.into_owned())
+            .collect())
     }
 
     /// Calls a tool.
@@ -75,7 +81,8 @@ impl Client {
         let refused = result.is_error == Some(true);
         let text = || {
             let text = result.content.iter().find_map(|block| block.as_text());
-            text.and_then(|text| serde_json::from_str(&text.text).ok()).unwrap_or_default()
+            text.and_then(|text| serde_json::from_str(&text.text).ok())
+                .unwrap_or_default()
         };
         let content = result.structured_content.clone().unwrap_or_else(text);
         Ok(Said { refused, content })
@@ -83,7 +90,10 @@ impl Client {
 
     /// Closes the server's input and waits for it to end.
     pub(super) async fn stop(self) -> Result<(), DemoError> {
-        self.service.cancel().await.map_err(|error| DemoError::Client(error.to_string()))?;
+        self.service
+            .cancel()
+            .await
+            .map_err(|error| DemoError::Client(error.to_string()))?;
         Ok(())
     }
 

@@ -28,17 +28,24 @@ impl Stage<'_> {
         let names = texts(&tables.content, "/tables", "/name");
         expect(names.len() == 7, "the shop has seven tables and views")?;
         page.answer(&names.join(", "))?;
-        let orders = self.allowed(page, "describe_table", json!({ "table": "orders" })).await?;
+        let orders = self
+            .allowed(page, "describe_table", json!({ "table": "orders" }))
+            .await?;
         let columns = texts(&orders.content, "/columns", "/name");
         let keys = texts(&orders.content, "/foreign_keys", "/table");
-        page.answer(&format!("columns {}; refers to {}", columns.join(", "), keys.join(", ")))
+        page.answer(&format!(
+            "columns {}; refers to {}",
+            columns.join(", "),
+            keys.join(", ")
+        ))
     }
 
     async fn question(&self, page: &mut Transcript<'_>) -> Result<(), DemoError> {
         page.scene("It asks a question, with its value as a parameter.")?;
         let sql = "select c.country, count(*) as orders from orders o join customers c on c.id = o.customer_id \
                    where o.status = $1 group by 1 order by 2 desc limit 3";
-        let arguments = json!({ "sql": sql, "params": ["returned"], "reason": "returns by country" });
+        let arguments =
+            json!({ "sql": sql, "params": ["returned"], "reason": "returns by country" });
         let said = self.allowed(page, "sql_execute", arguments).await?;
         expect(rows(&said).len() == 3, "three countries come back")?;
         page.rows(&said.content)
@@ -46,15 +53,33 @@ impl Stage<'_> {
 
     async fn limit(&self, page: &mut Transcript<'_>) -> Result<(), DemoError> {
         page.scene("It asks for too much, is told exactly what was left out, and turns the page.")?;
-        let said =
-            self.allowed(page, "sql_execute", json!({ "sql": "select * from order_items", "max_rows": 50 })).await?;
-        let cut = said.content.pointer("/truncated").cloned().unwrap_or_default();
-        expect(rows(&said).len() == 50 && cut["by"] == "rows", "the answer is cut at 50 rows and says so")?;
+        let said = self
+            .allowed(
+                page,
+                "sql_execute",
+                json!({ "sql": "select * from order_items", "max_rows": 50 }),
+            )
+            .await?;
+        let cut = said
+            .content
+            .pointer("/truncated")
+            .cloned()
+            .unwrap_or_default();
+        expect(
+            rows(&said).len() == 50 && cut["by"] == "rows",
+            "the answer is cut at 50 rows and says so",
+        )?;
         page.answer(&format!("50 rows, truncated: {cut}"))?;
         let more = json!({ "handle": cut["handle"], "from": cut["next"], "max_rows": 50 });
         let said = self.allowed(page, "result_page", more).await?;
-        expect(rows(&said).len() == 50, "the next page has the next 50 rows")?;
-        page.answer(&format!("the next 50 rows; at least {} in all", said.content["truncated"]["at_least"]))
+        expect(
+            rows(&said).len() == 50,
+            "the next page has the next 50 rows",
+        )?;
+        page.answer(&format!(
+            "the next 50 rows; at least {} in all",
+            said.content["truncated"]["at_least"]
+        ))
     }
 
     async fn forbidden(&self, page: &mut Transcript<'_>) -> Result<(), DemoError> {
@@ -72,19 +97,28 @@ impl Stage<'_> {
 
     async fn injection(&self, page: &mut Transcript<'_>) -> Result<(), DemoError> {
         page.scene("Somebody tries to inject SQL.")?;
-        self.refused(page, json!({ "sql": "select 1; drop table orders" })).await?;
+        self.refused(page, json!({ "sql": "select 1; drop table orders" }))
+            .await?;
         let sql = "select count(*) as found from customers where name = $1";
         let arguments = json!({ "sql": sql, "params": ["x'; drop table orders; --"] });
         let said = self.allowed(page, "sql_execute", arguments).await?;
-        expect(said.content["rows"] == json!([[0]]), "the text is a value and nothing else")?;
+        expect(
+            said.content["rows"] == json!([[0]]),
+            "the text is a value and nothing else",
+        )?;
         page.answer("0 rows: the text was a value, never a statement")?;
         self.orders_are_there(page).await
     }
 
     async fn orders_are_there(&self, page: &mut Transcript<'_>) -> Result<(), DemoError> {
         let sql = "select count(*) as orders from orders where status <> 'returned'";
-        let said = self.allowed(page, "sql_execute", json!({ "sql": sql })).await?;
-        expect(said.content["rows"] == json!([[14361]]), "every order is still there")?;
+        let said = self
+            .allowed(page, "sql_execute", json!({ "sql": sql }))
+            .await?;
+        expect(
+            said.content["rows"] == json!([[14361]]),
+            "every order is still there",
+        )?;
         page.answer("14361: every order is still there")
     }
 
@@ -100,11 +134,7 @@ impl Stage<'_> {
         Ok(said)
     }
 
-    async fn refused(
-        &self,
-        page: &mut Transcript<'_>,
-        arguments: Value,
-    ) -> Result<(), DemoError> {
+    async fn refused(&self, page: &mut Transcript<'_>, arguments: Value) -> Result<(), DemoError> {
         page.call("sql_execute", &arguments)?;
         let said = self.client.call("sql_execute", &arguments).await?;
         expect(said.refused, "the statement is refused")?;
@@ -118,10 +148,18 @@ fn rows(said: &Said) -> &[Value] {
 
 fn texts(content: &Value, list: &str, field: &str) -> Vec<String> {
     let items = content.pointer(list).and_then(Value::as_array);
-    let text = |item: &Value| item.pointer(field).and_then(Value::as_str).map(str::to_owned);
+    let text = |item: &Value| {
+        item.pointer(field)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
     items.into_iter().flatten().filter_map(text).collect()
 }
 
 fn expect(holds: bool, what: &str) -> Result<(), DemoError> {
-    if holds { Ok(()) } else { Err(DemoError::Surprise(format!("expected: {what}"))) }
+    if holds {
+        Ok(())
+    } else {
+        Err(DemoError::Surprise(format!("expected: {what}")))
+    }
 }

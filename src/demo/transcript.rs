@@ -29,7 +29,9 @@ impl<'a> Transcript<'a> {
 
     pub(super) fn opening(&mut self, shop: &Path) -> Result<(), DemoError> {
         let place = shop.display();
-        self.line(&format!("A sample shop is in {place}: 15,000 orders, 37,500 order lines."))?;
+        self.line(&format!(
+            "A sample shop is in {place}: 15,000 orders, 37,500 order lines."
+        ))?;
         self.line("This binary now serves it over MCP, and a real MCP client talks to it.")
     }
 
@@ -45,7 +47,9 @@ impl<'a> Transcript<'a> {
 
     pub(super) fn call(&mut self, tool: &str, arguments: &Value) -> Result<(), DemoError> {
         let shown = match arguments["sql"].as_str() {
-            Some(sql) if arguments["params"].is_array() => format!("{sql}  {}", arguments["params"]),
+            Some(sql) if arguments["params"].is_array() => {
+                format!("{sql}  {}", arguments["params"])
+            }
             Some(sql) => sql.to_owned(),
             None => arguments.to_string(),
         };
@@ -66,13 +70,20 @@ impl<'a> Transcript<'a> {
     }
 
     pub(super) fn refusal(&mut self, content: &Value) -> Result<(), DemoError> {
-        let word = |name: &str| content["error"][name].as_str().unwrap_or_default().to_owned();
+        let word = |name: &str| {
+            content["error"][name]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         let code = self.paint(RED, &word("code"));
         self.line(&format!("    {code}: {}", word("message")))
     }
 
     pub(super) fn audit(&mut self, verified: &str) -> Result<(), DemoError> {
-        self.scene("Every call and every refusal is in the audit log, and the log holds together.")?;
+        self.scene(
+            "Every call and every refusal is in the audit log, and the log holds together.",
+        )?;
         for line in verified.lines() {
             self.note(line)?;
         }
@@ -91,7 +102,10 @@ impl<'a> Transcript<'a> {
         self.scene("Cursor, in .cursor/mcp.json of a project:")?;
         let arguments = serde_json::json!(["mcp", "--database-url", url]);
         let server = serde_json::json!({ "secondkey": { "command": binary, "args": arguments } });
-        self.line(&format!("  {}", serde_json::json!({ "mcpServers": server })))
+        self.line(&format!(
+            "  {}",
+            serde_json::json!({ "mcpServers": server })
+        ))
     }
 
     fn line(&mut self, text: &str) -> Result<(), DemoError> {
@@ -110,7 +124,11 @@ impl<'a> Transcript<'a> {
 /// A word as a POSIX shell takes it.
 fn quoted(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-:=,@%+".contains(&b);
-    if word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 impl From<DemoError> for io::Error {

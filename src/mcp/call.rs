@@ -35,19 +35,22 @@ pub(super) async fn call(
     let tool = Tool::named(&request.name).ok_or_else(|| {
         ErrorData::invalid_params(format!("unknown tool: {}", request.name), None)
     })?;
-    let cancel = context.ct.child_token();
-    // Whatever ends this call early, even being dropped, cancels the read behind it.
-    let _cancel_on_drop = cancel.clone().drop_guard();
-    let answer = guarded(broker, &caller, tool, request, cancel);
+    let cancel = CancellationToken::new();
+    // Whatever ends this call early, even being dropped, cancels the read behind it. A call that
+    // was answered leaves the read alone: it goes on into the spool.
+    let unanswered = cancel.clone().drop_guard();
+    let answer = guarded(broker, &caller, tool, request, cancel.clone());
     tokio::pin!(answer);
     let mut beats = interval_at(Instant::now() + FIRST_HEARTBEAT, HEARTBEAT);
     let started = Instant::now();
     let answer = loop {
         tokio::select! {
             answer = &mut answer => break answer,
+            () = context.ct.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
             _ = beats.tick() => heartbeat(&context, started.elapsed()).await,
         }
     };
+    drop(unanswered.disarm());
     Ok(answer.map_or_else(|refusal| refused(&refusal), answered))
 }
 

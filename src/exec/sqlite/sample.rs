@@ -12,12 +12,17 @@ pub fn create(path: &Path, script: &str) -> Result<(), Refusal> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let file = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
     let database = Connection::open(file.path()).map_err(|error| failed(&error))?;
-    database.execute_batch(script).map_err(|error| failed(&error))?;
+    database
+        .execute_batch(script)
+        .map_err(|error| failed(&error))?;
     database.close().map_err(|(_, error)| failed(&error))?;
     file.persist(path).map_err(|error| failed(&error.error))?;
     Ok(())
 }
 
 fn failed(error: &dyn std::error::Error) -> Refusal {
-    Refusal::new(Code::DatabaseError, format!("the sample database was not made: {error}"))
+    Refusal::new(
+        Code::DatabaseError,
+        format!("the sample database was not made: {error}"),
+    )
 }
