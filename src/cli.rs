@@ -38,7 +38,7 @@ struct Cli {
 /// Flags of every command.
 #[derive(Args, Debug)]
 struct Shared {
-    /// Configuration file [default: ./secondkey.toml, else the one in the user's config folder]
+    /// Configuration file [default: secondkey.toml in the user's config folder]
     #[arg(
         long,
         global = true,

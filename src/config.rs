@@ -114,7 +114,8 @@ struct ConfigFile {
     shown: PathBuf,
 }
 
-/// The file that was named, else the one in this folder, else the user's own.
+/// The file that was named, else the user's own. One that merely lies in the current folder is not
+/// read: a checkout could otherwise send the user's secrets to a server of its own choice.
 fn config_file(
     flags: &Flags,
     around: &Surroundings,
@@ -127,17 +128,11 @@ fn config_file(
             shown: named,
         });
     }
-    let here = ConfigFile {
-        path: around.folder.join(FILE_NAME),
-        shown: PathBuf::from(FILE_NAME),
-    };
     let own = around.config_dir.as_ref().map(|dir| ConfigFile {
         path: dir.join(FILE_NAME),
         shown: dir.join(FILE_NAME),
     });
-    std::iter::once(here)
-        .chain(own)
-        .find(|file| file.path.exists())
+    own.filter(|file| file.path.exists())
 }
 
 /// The targets of the command line, else that of the environment.

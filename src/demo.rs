@@ -18,6 +18,14 @@ pub use transcript::Style;
 /// The shop, as a script.
 const SHOP: &str = include_str!("demo/shop.sql");
 
+/// What serves it, and what a user can go on from.
+const CONFIG: &str = r#"# Reads run; anything that changes the shop is refused. See docs/configuration.md.
+[targets.shop]
+url = "sqlite:shop.db"
+environment = "demo"
+allow = ["read"]
+"#;
+
 /// Where a demo lives.
 #[derive(Debug)]
 pub struct Place {
@@ -59,15 +67,17 @@ pub async fn run(place: &Place, style: Style, out: &mut dyn Write) -> Result<(),
         .map_err(io("the demo's folder could not be found"))?;
     let shop = folder.join("shop.db");
     sample::create(&shop, SHOP)?;
+    let config = folder.join("secondkey.toml");
+    std::fs::write(&config, CONFIG).map_err(io("the configuration could not be written"))?;
     let mut page = transcript::Transcript::new(out, style);
     page.opening(&shop)?;
-    let client = client::Client::start(&place.binary, &shop, &folder.join("state")).await?;
+    let client = client::Client::start(&place.binary, &config, &folder.join("state")).await?;
     let played = script::play(&client, &mut page).await;
     client.stop().await?;
     played?;
     let verified = verify(&place.binary, &folder.join("state"))?;
     page.audit(&verified)?;
-    page.connect(&place.binary, &shop)?;
+    page.connect(&place.binary, &config)?;
     Ok(())
 }
 

@@ -32,7 +32,8 @@ impl World {
         self
     }
 
-    fn toml(self, text: &str) -> Self {
+    fn toml(mut self, text: &str) -> Self {
+        self.flags.config = Some("secondkey.toml".into());
         self.file("secondkey.toml", text)
     }
 
@@ -250,8 +251,9 @@ fn the_file_that_is_named_wins_over_those_that_are_found() {
     let name = |world: &World| world.load().unwrap().targets[0].target.name.to_string();
     let world = World::new().file("user/secondkey.toml", &one("user"));
     assert_eq!(name(&world), "user");
-    let world = world.toml(&one("here"));
-    assert_eq!(name(&world), "here");
+    // A checkout must not be able to redirect anybody's secrets.
+    let world = world.file("secondkey.toml", &one("here"));
+    assert_eq!(name(&world), "user");
     let world = world
         .file("v/variable.toml", &one("variable"))
         .variable("SECONDKEY_CONFIG", "v/variable.toml");

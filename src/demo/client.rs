@@ -30,17 +30,16 @@ pub(super) struct Said {
 impl Client {
     pub(super) async fn start(
         binary: &Path,
-        database: &Path,
+        config: &Path,
         state: &Path,
     ) -> Result<Self, DemoError> {
         let mut command = Command::new(binary);
         command
             .arg("mcp")
-            .arg("--database-url")
-            .arg(format!("shop=sqlite:{}", database.display()))
+            .arg("--config")
+            .arg(config)
             .arg("--state")
             .arg(state)
-            .env_remove("SECONDKEY_CONFIG")
             .env_remove("SECONDKEY_DATABASE_URL")
             .current_dir(state.parent().unwrap_or(state));
         let (transport, _) = TokioChildProcess::builder(command)

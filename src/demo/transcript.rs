@@ -90,17 +90,16 @@ impl<'a> Transcript<'a> {
         Ok(())
     }
 
-    pub(super) fn connect(&mut self, binary: &Path, shop: &Path) -> Result<(), DemoError> {
-        let (binary, shop) = (binary.display().to_string(), shop.display().to_string());
-        let url = format!("shop=sqlite:{shop}");
+    pub(super) fn connect(&mut self, binary: &Path, config: &Path) -> Result<(), DemoError> {
+        let (binary, config) = (binary.display().to_string(), config.display().to_string());
         self.scene("Your turn. Claude Code:")?;
         self.line(&format!(
-            "  claude mcp add secondkey -- {} mcp --database-url {}",
+            "  claude mcp add secondkey -- {} mcp --config {}",
             quoted(&binary),
-            quoted(&url)
+            quoted(&config)
         ))?;
         self.scene("Cursor, in .cursor/mcp.json of a project:")?;
-        let arguments = serde_json::json!(["mcp", "--database-url", url]);
+        let arguments = serde_json::json!(["mcp", "--config", config]);
         let server = serde_json::json!({ "secondkey": { "command": binary, "args": arguments } });
         self.line(&format!(
             "  {}",
