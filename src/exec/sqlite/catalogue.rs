@@ -244,13 +244,13 @@ fn primary_key(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Str
     rows(connection, query, &[&table], |row| row.get(0))
 }
 
-/// What ANALYZE found, where somebody ran it: the first number of any of the table's statistics.
+/// What ANALYZE found, where somebody ran it. The first number of each statistic is the rows that
+/// it covers, which are fewer than all for a partial index.
 fn rows_estimate(connection: &Connection, table: &str) -> Option<u64> {
-    let query = "SELECT stat FROM sqlite_stat1 WHERE tbl = ?1 LIMIT 1";
-    let stat: String = connection
-        .query_row(query, [table], |row| row.get(0))
-        .ok()?;
-    stat.split_whitespace().next()?.parse().ok()
+    let query = "SELECT max(CAST(stat AS INTEGER)) FROM sqlite_stat1 WHERE tbl = ?1";
+    let rows = |row: &Row<'_>| row.get::<_, Option<i64>>(0);
+    let rows = connection.query_row(query, [table], rows).ok()??;
+    u64::try_from(rows).ok()
 }
 
 fn shown_kind(kind: &str) -> String {

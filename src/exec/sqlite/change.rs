@@ -60,7 +60,12 @@ fn change(desk: &Desk, order: &Order, stop: &Stop) -> Result<(Answer, u64), Refu
     opened.gate.own();
     stop.patiently(|| connection.execute_batch("BEGIN IMMEDIATE"))?;
     let answer = step(&opened, order, stop)?;
-    let affected = connection.changes();
+    // A definition can write rows of its own, such as those in which FTS5 keeps its settings.
+    let affected = if order.ceiling == Effect::Write {
+        connection.changes()
+    } else {
+        0
+    };
     opened.gate.own();
     commit(connection, stop)?;
     Ok((answer, affected))
@@ -74,7 +79,7 @@ fn step(opened: &Opened, order: &Order, stop: &Stop) -> Result<Answer, Refusal> 
         explain: false,
         vacuum: order.vacuum,
     });
-    let failed = |error: rusqlite::Error| stop.refusal(&error);
+    let failed = |error: rusqlite::Error| stop.failed(&error);
     stop.watch(&opened.connection).map_err(failed)?;
     let mut statement = stop.patiently(|| opened.connection.prepare(order.work.text()))?;
     params::bind(&mut statement, order.work.params())?;

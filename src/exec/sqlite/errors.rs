@@ -96,6 +96,23 @@ fn parts(error: &rusqlite::Error) -> Option<(ErrorCode, String)> {
     }
 }
 
+/// What an error means that came up while the statement ran. Functions and full-text tables put
+/// pieces of the values they work on into their messages, so only the words before these are kept.
+pub(super) fn while_running(error: &rusqlite::Error) -> Refusal {
+    let Some((ErrorCode::Unknown, message)) = parts(error) else {
+        return refusal(error);
+    };
+    let (area, rest) = match message.split_once(": ") {
+        Some((area @ "fts5", rest)) => (format!("{area}: "), rest),
+        _ => (String::new(), message.as_str()),
+    };
+    let ends: &[char] = &[':', '"', '\'', '[', '{', '`'];
+    let words = rest.split(ends).next().unwrap_or_default().trim_end();
+    Refusal::new(Code::DatabaseError, format!("SQLite says: {area}{words}")).hint(
+        "look at the values that the statement works on: JSON, a full-text query, a number's range",
+    )
+}
+
 fn from_message(message: &str) -> Refusal {
     let code = if unknown_name(message, "table").is_some() {
         Code::UnknownTable
@@ -117,9 +134,24 @@ fn from_message(message: &str) -> Refusal {
             .hint("`SELECT name FROM pragma_function_list` lists the functions there are");
     }
     if code == Code::SyntaxError {
-        return refusal.hint("write the statement in SQLite's dialect");
+        return syntax_error(message).hint("write the statement in SQLite's dialect");
     }
     refusal
+}
+
+/// The token that SQLite stumbled over is shown unless it is a literal.
+fn syntax_error(message: &str) -> Refusal {
+    let token = message.split('"').nth(1).unwrap_or_default();
+    let is_name = |c: char| c.is_ascii_alphabetic() || c == '_' || c.is_ascii_punctuation();
+    let literal = ["'", "x'", "X'"]
+        .iter()
+        .any(|quote| token.starts_with(quote));
+    let shown = if literal || !token.starts_with(is_name) {
+        "syntax error"
+    } else {
+        message
+    };
+    Refusal::new(Code::SyntaxError, format!("SQLite says: {shown}"))
 }
 
 fn is_syntax(message: &str) -> bool {

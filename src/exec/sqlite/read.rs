@@ -96,7 +96,7 @@ fn answer(
             Ok(Some(first)) => {
                 let columns = Columns::new(declared(first.as_ref()), Some(first));
                 outlet.start(columns.shown.clone());
-                let first = columns.row(first).map_err(|error| stop.refusal(&error))?;
+                let first = columns.row(first).map_err(|error| stop.failed(&error))?;
                 return pages(
                     first,
                     &columns,
@@ -118,7 +118,7 @@ fn answer(
                     return Err(why);
                 }
             }
-            Err(error) => return Err(stop.refusal(&error)),
+            Err(error) => return Err(stop.failed(&error)),
         }
     }
 }
@@ -139,9 +139,9 @@ fn pages(first: Row, columns: &Columns, rows: &mut Rows<'_>, to: Pages<'_>) -> R
     let mut bytes = answer::json_bytes(&first);
     let mut page = vec![first];
     loop {
-        let next = rows.next().map_err(|error| to.stop.refusal(&error))?;
+        let next = rows.next().map_err(|error| to.stop.failed(&error))?;
         let next = next.map(|row: &StoredRow<'_>| columns.row(row)).transpose();
-        let next = next.map_err(|error| to.stop.refusal(&error))?;
+        let next = next.map_err(|error| to.stop.failed(&error))?;
         let ended = next.is_none();
         // A page that is over its bytes already is cut by them; its rows need not be complete.
         if ended || page.len() >= full || bytes > full_bytes {

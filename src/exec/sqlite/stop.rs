@@ -77,12 +77,20 @@ impl Stop {
         }
     }
 
-    /// What an error means: the reason for stopping, if that was it.
+    /// What an error in compiling means: the reason for stopping, if that was it.
     pub(super) fn refusal(&self, error: &rusqlite::Error) -> Refusal {
-        if errors::is_interrupt(error) {
-            return self.why().unwrap_or_else(cancelled);
-        }
-        errors::refusal(error)
+        self.stopped(error)
+            .unwrap_or_else(|| errors::refusal(error))
+    }
+
+    /// The same for an error in running, whose message can hold pieces of values.
+    pub(super) fn failed(&self, error: &rusqlite::Error) -> Refusal {
+        self.stopped(error)
+            .unwrap_or_else(|| errors::while_running(error))
+    }
+
+    fn stopped(&self, error: &rusqlite::Error) -> Option<Refusal> {
+        errors::is_interrupt(error).then(|| self.why().unwrap_or_else(cancelled))
     }
 
     /// Sends an event and waits for room until the run has to end. Without a reader it is an error.

@@ -54,10 +54,6 @@ impl Workers {
         }
     }
 
-    pub(super) fn file(&self) -> &DatabaseFile {
-        &self.file
-    }
-
     /// Runs a job and waits for what it returns. A caller that goes away before its turn has come
     /// takes the job with it.
     pub(super) async fn run<T: Send + 'static>(

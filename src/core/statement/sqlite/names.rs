@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use crate::core::statement::Name;
 use crate::core::statement::sqlite::token::{Kind, Token};
-use crate::core::statement::sqlite::verb::after_parentheses;
 
 /// A dotted name that starts at `at`, and the place after it.
 pub(super) fn dotted(statement: &[Token<'_>], at: usize) -> Option<(Name, usize)> {
@@ -21,6 +20,7 @@ pub(super) fn dotted(statement: &[Token<'_>], at: usize) -> Option<(Name, usize)
 /// The names of all functions called, table-valued ones included. `define` is the kind of a
 /// statement that defines something, in which some names before `(` are no calls.
 pub(super) fn functions(statement: &[Token<'_>], kind: &str) -> BTreeSet<String> {
+    let groups = Groups::of(statement);
     let mut found = BTreeSet::new();
     let mut depth = 0_usize;
     for (i, token) in statement.iter().enumerate() {
@@ -34,7 +34,8 @@ pub(super) fn functions(statement: &[Token<'_>], kind: &str) -> BTreeSet<String>
         if callable
             && called
             && !token.is_any(NOT_FUNCTIONS)
-            && !is_definition(statement, i, kind, depth)
+            && !is_definition(statement, i, (kind, depth))
+            && !groups.is_cte(statement, i)
             && let Some(name) = token.name()
         {
             found.insert(name);
@@ -44,7 +45,7 @@ pub(super) fn functions(statement: &[Token<'_>], kind: &str) -> BTreeSet<String>
 }
 
 /// Whether the name at `at`, which stands before `(`, is defined or described there, not called.
-fn is_definition(statement: &[Token<'_>], at: usize, kind: &str, depth: usize) -> bool {
+fn is_definition(statement: &[Token<'_>], at: usize, (kind, depth): (&str, usize)) -> bool {
     let before = |n: usize| at.checked_sub(n).and_then(|i| statement.get(i));
     let lead = if before(1).is_some_and(|t| t.is_punct(".")) {
         before(3)
@@ -60,26 +61,47 @@ fn is_definition(statement: &[Token<'_>], at: usize, kind: &str, depth: usize) -
         "create table" | "alter table" if depth <= usize::from(kind == "create table") => true,
         "create table" if lead.is_some_and(|t| t.is("USING")) => true,
         "create index" if depth == 0 => true,
-        _ => is_cte(statement, at),
+        _ => false,
     }
 }
 
-/// `name(columns) AS [[NOT] MATERIALIZED] (`.
-fn is_cte(statement: &[Token<'_>], at: usize) -> bool {
-    let Some(after) = after_parentheses(statement, at + 1) else {
-        return false;
-    };
-    let mut rest = statement.iter().skip(after);
-    if !rest.next().is_some_and(|t| t.is("AS")) {
-        return false;
-    }
-    let mut next = rest.next();
-    for keyword in ["NOT", "MATERIALIZED"] {
-        if next.is_some_and(|t| t.is(keyword)) {
-            next = rest.next();
+/// Where each parenthesis is closed, found in one pass, as text can nest them by the thousand.
+#[derive(Debug)]
+struct Groups(Vec<Option<usize>>);
+
+impl Groups {
+    fn of(statement: &[Token<'_>]) -> Self {
+        let mut closes = vec![None; statement.len()];
+        let mut open = Vec::new();
+        for (i, token) in statement.iter().enumerate() {
+            if token.is_punct("(") {
+                open.push(i);
+            } else if token.is_punct(")")
+                && let Some(close) = open.pop().and_then(|opened| closes.get_mut(opened))
+            {
+                *close = Some(i);
+            }
         }
+        Self(closes)
     }
-    next.is_some_and(|t| t.is_punct("("))
+
+    /// Whether the name at `at` begins `name(columns) AS [[NOT] MATERIALIZED] (`.
+    fn is_cte(&self, statement: &[Token<'_>], at: usize) -> bool {
+        let Some(close) = self.0.get(at + 1).copied().flatten() else {
+            return false;
+        };
+        let mut rest = statement.iter().skip(close + 1);
+        if !rest.next().is_some_and(|t| t.is("AS")) {
+            return false;
+        }
+        let mut next = rest.next();
+        for keyword in ["NOT", "MATERIALIZED"] {
+            if next.is_some_and(|t| t.is(keyword)) {
+                next = rest.next();
+            }
+        }
+        next.is_some_and(|t| t.is_punct("("))
+    }
 }
 
 /// The relations that stand after FROM, JOIN or a comma in a FROM clause, CTE names left out.
@@ -133,16 +155,14 @@ fn follows(statement: &[Token<'_>], at: usize, keyword: &str) -> bool {
 
 /// The names before `AS (` and its kin.
 fn cte_names(statement: &[Token<'_>]) -> BTreeSet<String> {
+    let groups = Groups::of(statement);
     let named = |at: usize| {
-        let next = statement.get(at + 1)?;
-        let plain = next.is("AS")
-            && statement
-                .iter()
-                .skip(at + 2)
-                .find(|t| !t.is_any(&["NOT", "MATERIALIZED"]))
-                .is_some_and(|t| t.is_punct("("));
-        let with_columns = next.is_punct("(") && is_cte(statement, at);
-        (plain || with_columns).then(|| statement.get(at)?.name())?
+        let word = |i: usize, keyword: &str| statement.get(i).is_some_and(|t| t.is(keyword));
+        let mut body = at + 2;
+        body += usize::from(word(body, "NOT"));
+        body += usize::from(word(body, "MATERIALIZED"));
+        let plain = word(at + 1, "AS") && statement.get(body).is_some_and(|t| t.is_punct("("));
+        (plain || groups.is_cte(statement, at)).then(|| statement.get(at)?.name())?
     };
     (0..statement.len()).filter_map(named).collect()
 }

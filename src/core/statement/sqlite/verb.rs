@@ -94,7 +94,7 @@ fn with(statement: &[Token<'_>]) -> Result<Verb, Refusal> {
 }
 
 /// The place after the parenthesis that closes the one at `open`.
-pub(super) fn after_parentheses(statement: &[Token<'_>], open: usize) -> Option<usize> {
+fn after_parentheses(statement: &[Token<'_>], open: usize) -> Option<usize> {
     if !statement.get(open)?.is_punct("(") {
         return None;
     }

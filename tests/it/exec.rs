@@ -1,0 +1,3 @@
+//! The engines, driven the way the program drives them: parse, judge, decide, sign, verify, run.
+
+mod sqlite;
