@@ -3,6 +3,7 @@
 mod configuration;
 mod doctor;
 mod help;
+mod install;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

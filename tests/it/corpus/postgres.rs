@@ -1,0 +1,294 @@
+//! The corpus on PostgreSQL: a database of its own, looked at as the superuser.
+
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use super::judge::{State, World, config, files, open_folder};
+use super::{Login, Setting};
+use crate::support::checkout;
+use crate::support::postgres::{Database, connect};
+use crate::support::program::Program;
+
+const PASSWORD: &str = "a-password-of-the-corpus";
+
+/// The database, the folder for effects, and a session that nobody may end.
+pub(crate) struct Postgres {
+    database: Database,
+    effects: TempDir,
+    fixture: String,
+    victim: Option<JoinHandle<()>>,
+}
+
+impl Postgres {
+    pub(crate) async fn new() -> Option<Self> {
+        let database = Database::fresh("corpus").await?;
+        for role in ["bench_ro", "bench_rw"] {
+            let exists = format!("SELECT 1 FROM pg_roles WHERE rolname = '{role}'");
+            if database.lines(&exists).await.is_empty() {
+                database.run(&format!("CREATE ROLE {role} LOGIN")).await;
+            }
+        }
+        let fixture = checkout().join("tests/corpus/fixture_postgres.sql");
+        Some(Self {
+            database,
+            effects: open_folder(),
+            fixture: std::fs::read_to_string(fixture).unwrap(),
+            victim: None,
+        })
+    }
+
+    /// A sleeping session of the same login, so that only the guard keeps it alive.
+    async fn lay_out_victim(&mut self, login: Login) {
+        if self
+            .victim
+            .as_ref()
+            .is_some_and(|victim| !victim.is_finished())
+        {
+            return;
+        }
+        let mut url = self.database.url.clone();
+        if login != Login::All {
+            url.set_username(user(login)).unwrap();
+            url.set_password(Some(PASSWORD)).unwrap();
+        }
+        let client = connect(&url, "victim").await;
+        let sleep = async move {
+            let _ended = client.simple_query("SELECT pg_sleep(100000)").await;
+        };
+        self.victim = Some(tokio::spawn(sleep));
+    }
+}
+
+impl World for Postgres {
+    async fn reset(&mut self, setting: &Setting) {
+        // What an earlier case left in a pooled connection must not stop the fixture.
+        self.database
+            .run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'")
+            .await;
+        self.database.run(&self.fixture).await;
+        self.database
+            .run(&format!(
+                "ALTER ROLE bench_ro PASSWORD '{PASSWORD}'; ALTER ROLE bench_rw PASSWORD '{PASSWORD}'"
+            ))
+            .await;
+        self.database
+            .run(if setting.login == Login::Owner {
+                OWNED
+            } else {
+                ""
+            })
+            .await;
+        for entry in std::fs::read_dir(self.effects.path()).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        if let Some(victim) = self.victim.take() {
+            victim.abort();
+        }
+        self.lay_out_victim(setting.login).await;
+    }
+
+    async fn state(&mut self) -> State {
+        let mut state = State::new();
+        files(self.effects.path(), &mut state);
+        let lives = self
+            .victim
+            .as_ref()
+            .is_some_and(|victim| !victim.is_finished());
+        state.insert("the victim's session lives".into(), lives.to_string());
+        let tables = self.database.lines(TABLES).await;
+        let contents: Vec<String> = tables.iter().map(|table| contents(table)).collect();
+        for line in self.database.lines(&contents.join(" UNION ALL ")).await {
+            let (name, rows) = line.split_once('|').unwrap();
+            state.insert(format!("rows of {name}"), rows.to_owned());
+        }
+        for line in self.database.lines(&facts()).await {
+            let (name, fact) = line.split_once('|').unwrap();
+            state
+                .entry(name.to_owned())
+                .or_default()
+                .push_str(&format!("{fact}\n"));
+        }
+        state
+    }
+
+    fn program(&self, setting: &Setting) -> Program {
+        let (user, password) = match setting.login {
+            Login::All => (self.database.url.username(), self.database.password()),
+            login => (user(login), PASSWORD.to_owned()),
+        };
+        let url = self.database.url_for(user);
+        Program::with_config(&config(url.as_str(), true, setting))
+            .variable("TEST_PASSWORD", &password)
+    }
+
+    fn effects(&self) -> String {
+        self.effects.path().display().to_string()
+    }
+}
+
+fn user(login: Login) -> &'static str {
+    match login {
+        Login::Owner => "bench_rw",
+        Login::Reader | Login::All => "bench_ro",
+    }
+}
+
+/// Gives everything in the schema to the owner.
+const OWNED: &str = "
+ALTER SCHEMA public OWNER TO bench_rw;
+DO $$ DECLARE r record; BEGIN
+  FOR r IN SELECT oid::regclass AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm') LOOP
+    EXECUTE format('ALTER TABLE %s OWNER TO bench_rw', r.name); END LOOP;
+  FOR r IN SELECT oid::regclass AS name FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND relkind = 'S'
+    AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'a') LOOP
+    EXECUTE format('ALTER SEQUENCE %s OWNER TO bench_rw', r.name); END LOOP;
+  FOR r IN SELECT oid::regprocedure AS name FROM pg_proc p WHERE pronamespace = 'public'::regnamespace AND prokind IN ('f', 'p')
+    AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e') LOOP
+    EXECUTE format('ALTER ROUTINE %s OWNER TO bench_rw', r.name); END LOOP;
+END $$;";
+
+const TABLES: &str = "SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'm', 'S') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+    AND NOT pg_is_other_temp_schema(n.oid) ORDER BY 1";
+
+fn contents(table: &str) -> String {
+    format!(
+        "SELECT $t${table}$t$::text, md5(coalesce(string_agg(t::text, E'\\n' ORDER BY t::text), '')) FROM {table} t"
+    )
+}
+
+/// One `SELECT name, fact` for everything that is no row of a table.
+fn facts() -> String {
+    let queries: Vec<String> = FACTS
+        .iter()
+        .map(|(name, fact, from)| {
+            format!("(SELECT '{name}', md5(coalesce(string_agg(f, E'\\n' ORDER BY f), '')) || ' ' || count(*) FROM (SELECT concat_ws('|', {fact}) AS f FROM {from}) s)")
+        })
+        .collect();
+    queries.join(" UNION ALL ")
+}
+
+/// What is looked at: its name, the columns, and where they come from.
+const FACTS: &[(&str, &str, &str)] = &[
+    (
+        "relations",
+        "n.nspname, c.relname, c.relkind, c.relowner, c.relacl, c.relfilenode, c.reltuples, c.relpersistence, c.relrowsecurity, c.reloptions",
+        "pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg_toast_temp%'",
+    ),
+    (
+        "columns",
+        "a.attrelid::regclass, a.attname, a.atttypid, a.attnotnull, a.attacl, a.attisdropped",
+        "pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')",
+    ),
+    (
+        "functions",
+        "p.oid::regprocedure, p.proowner, p.proacl, p.prosrc, p.provolatile, p.proconfig",
+        "pg_proc p",
+    ),
+    (
+        "types",
+        "t.oid, t.typname, t.typowner, t.typacl",
+        "pg_type t",
+    ),
+    ("operators", "o.oid, o.oprname, o.oprcode", "pg_operator o"),
+    (
+        "constraints",
+        "c.oid, c.conname, c.convalidated",
+        "pg_constraint c",
+    ),
+    (
+        "indexes",
+        "i.indexrelid::regclass, i.indisvalid, pg_relation_size(i.indexrelid)",
+        "pg_index i WHERE i.indexrelid >= 16384",
+    ),
+    ("triggers", "t.oid, t.tgname, t.tgenabled", "pg_trigger t"),
+    (
+        "event triggers",
+        "t.evtname, t.evtenabled",
+        "pg_event_trigger t",
+    ),
+    ("rules", "r.oid, r.rulename, r.ev_enabled", "pg_rewrite r"),
+    ("policies", "p.oid, p.polname", "pg_policy p"),
+    (
+        "comments",
+        "d.objoid, d.classoid, d.objsubid, d.description",
+        "pg_description d",
+    ),
+    (
+        "schemas",
+        "n.nspname, n.nspowner, n.nspacl",
+        "pg_namespace n WHERE n.nspname NOT LIKE 'pg_temp%' AND n.nspname NOT LIKE 'pg_toast_temp%'",
+    ),
+    ("extensions", "e.extname, e.extversion", "pg_extension e"),
+    ("collations", "c.oid, c.collname", "pg_collation c"),
+    ("languages", "l.lanname, l.lanacl", "pg_language l"),
+    ("casts", "c.oid, c.castsource, c.casttarget", "pg_cast c"),
+    ("publications", "p.pubname", "pg_publication p"),
+    (
+        "foreign servers",
+        "s.srvname, s.srvoptions",
+        "pg_foreign_server s",
+    ),
+    (
+        "default privileges",
+        "d.oid, d.defaclacl",
+        "pg_default_acl d",
+    ),
+    (
+        "large objects",
+        "l.oid, l.lomowner, l.lomacl, md5(lo_get(l.oid))",
+        "pg_largeobject_metadata l",
+    ),
+    (
+        "roles",
+        "r.rolname, r.rolsuper, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolbypassrls, r.rolpassword, r.rolvaliduntil",
+        "pg_authid r WHERE r.rolname ~ '^(bench|x_|postgres$|pg_)'",
+    ),
+    (
+        "memberships",
+        "m.roleid::regrole, m.member::regrole",
+        "pg_auth_members m WHERE m.member::regrole::text ~ '^(bench|x_)'",
+    ),
+    (
+        "settings of roles and databases",
+        "s.setdatabase, s.setrole, s.setconfig",
+        "pg_db_role_setting s WHERE s.setdatabase = 0 OR s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    ),
+    (
+        "settings of the server",
+        "pg_read_file('postgresql.auto.conf'), pg_conf_load_time()",
+        "(VALUES (1)) v",
+    ),
+    (
+        "this database",
+        "d.datname, d.datacl, d.datdba, d.datallowconn",
+        "pg_database d WHERE d.datname IN (current_database(), 'template1')",
+    ),
+    ("replication slots", "s.slot_name", "pg_replication_slots s"),
+    ("replication origins", "o.roname", "pg_replication_origin o"),
+    (
+        "prepared transactions",
+        "p.gid",
+        "pg_prepared_xacts p WHERE p.database = current_database()",
+    ),
+    (
+        "advisory locks",
+        "l.classid, l.objid",
+        "pg_locks l WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    ),
+    (
+        "open transactions",
+        "a.pid",
+        "pg_stat_activity a WHERE a.datname = current_database() AND a.state LIKE 'idle in transaction%'",
+    ),
+    (
+        "running statements",
+        "a.pid",
+        "pg_stat_activity a WHERE a.datname = current_database() AND a.state = 'active' AND a.pid <> pg_backend_pid() AND a.application_name <> 'victim'",
+    ),
+    (
+        "statistics reset",
+        "d.stats_reset",
+        "pg_stat_database d WHERE d.datname = current_database()",
+    ),
+];

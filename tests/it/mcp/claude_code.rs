@@ -1,0 +1,166 @@
+//! The real Claude Code, offline: the model is a script, everything else is as a user has it.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::support::{binary, checkout, client, path_with_node, shop, skip};
+
+#[tokio::test]
+async fn claude_code_runs_the_example() {
+    let (Some(claude), Some(path), Some(python)) = (
+        client("node_modules/.bin/claude"),
+        path_with_node(),
+        client("venv/bin/python"),
+    ) else {
+        return skip("mcp::claude_code", "no Claude Code (tests/run fetches it)");
+    };
+    let project = example_project();
+    let plan = json!([
+        {"name": "mcp__secondkey__sql_execute", "input": {"sql": "SELECT name FROM products ORDER BY id"}},
+        {"name": "mcp__secondkey__sql_execute", "input": {"sql": "DELETE FROM products"}},
+    ]);
+    let (_api, port) = mock_api(&python, &plan).await;
+    let home = TempDir::new().unwrap();
+    let mut command = Command::new(claude);
+    command
+        .args([
+            "-p",
+            "go",
+            "--mcp-config",
+            ".mcp.json",
+            "--strict-mcp-config",
+        ])
+        .args([
+            "--allowedTools",
+            "mcp__secondkey",
+            "--output-format",
+            "stream-json",
+            "--verbose",
+        ])
+        .current_dir(project.path())
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", home.path())
+        .env("ANTHROPIC_BASE_URL", format!("http://127.0.0.1:{port}"))
+        .env("ANTHROPIC_API_KEY", "sk-fake-not-a-key")
+        .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+        .env("DISABLE_TELEMETRY", "1")
+        .env("DISABLE_AUTOUPDATER", "1")
+        .env("SECONDKEY_BIN", binary())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(Duration::from_secs(90), command.output()).await;
+    let output = output.expect("Claude Code ends in time").unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let [read, write] = tool_results(&text).try_into().unwrap_or_else(|_| {
+        panic!(
+            "two tool results in {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+    });
+    assert!(read["is_error"] != true, "{read}");
+    for product in ["lamp", "chair", "desk"] {
+        assert!(read["content"].to_string().contains(product), "{read}");
+    }
+    assert_eq!(write["is_error"], true, "{write}");
+    assert!(
+        write["content"].to_string().contains("approval_required"),
+        "{write}"
+    );
+    assert_eq!(
+        shop::products(&project.path().join("shop.db")),
+        shop::PRODUCTS
+    );
+}
+
+/// `claude mcp add` as the README writes it, and Claude Code's own check of the connection.
+#[tokio::test]
+async fn claude_mcp_add_connects() {
+    let (Some(claude), Some(path)) = (client("node_modules/.bin/claude"), path_with_node()) else {
+        return skip(
+            "mcp::claude_code::add",
+            "no Claude Code (tests/run fetches it)",
+        );
+    };
+    let project = example_project();
+    let home = TempDir::new().unwrap();
+    let database = format!("shop=sqlite:{}/shop.db", project.path().display());
+    let add = [
+        "mcp",
+        "add",
+        "secondkey",
+        "--",
+        binary(),
+        "mcp",
+        "--database-url",
+        &database,
+    ];
+    let mut said = String::new();
+    for arguments in [&add[..], &["mcp", "list"]] {
+        let mut command = Command::new(&claude);
+        command
+            .args(arguments)
+            .current_dir(home.path())
+            .env_clear()
+            .env("PATH", &path)
+            .env("HOME", home.path())
+            .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await;
+        let output = output.expect("Claude Code ends in time").unwrap();
+        said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}");
+    }
+    assert!(
+        said.contains("secondkey:") && said.contains("Connected"),
+        "{said}"
+    );
+}
+
+/// A copy of `examples/claude` with a database in it.
+fn example_project() -> TempDir {
+    let project = TempDir::new().unwrap();
+    let example = checkout().join("examples/claude");
+    for file in [".mcp.json", "secondkey.toml"] {
+        std::fs::copy(example.join(file), project.path().join(file)).unwrap();
+    }
+    shop::create(&project.path().join("shop.db"));
+    project
+}
+
+async fn mock_api(python: &Path, plan: &Value) -> (Child, String) {
+    let mut command = Command::new(python);
+    command
+        .arg(checkout().join("tests/clients/mock_messages_api.py"))
+        .arg(plan.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let port = lines.next_line().await.unwrap().expect("the mock's port");
+    (child, port)
+}
+
+/// The tool results in a stream of messages, in their order.
+fn tool_results(stream: &str) -> Vec<Value> {
+    let messages = stream
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let blocks = messages
+        .filter(|m| m["type"] == "user")
+        .flat_map(|message| {
+            let content = message["message"]["content"].as_array().cloned();
+            content.unwrap_or_default()
+        });
+    blocks
+        .filter(|block| block["type"] == "tool_result")
+        .collect()
+}

@@ -1,0 +1,75 @@
+//! Databases of their own on the PostgreSQL server of `TEST_POSTGRES_URL`.
+
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use url::Url;
+
+use super::variable;
+
+/// A fresh database, reached as the superuser.
+pub(crate) struct Database {
+    /// Its URL, with the superuser's name and password.
+    pub(crate) url: Url,
+    /// A superuser's connection to it.
+    pub(crate) client: Client,
+}
+
+impl Database {
+    /// Makes it anew; `None` without a server.
+    pub(crate) async fn fresh(name: &str) -> Option<Self> {
+        let mut url = Url::parse(&variable("TEST_POSTGRES_URL")?).unwrap();
+        let server = connect(&url, "tests").await;
+        for sql in [
+            format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
+            format!("CREATE DATABASE {name}"),
+        ] {
+            server.batch_execute(&sql).await.unwrap();
+        }
+        url.set_path(name);
+        let client = connect(&url, "tests").await;
+        Some(Self { url, client })
+    }
+
+    /// The database's URL for another login, without a password.
+    pub(crate) fn url_for(&self, user: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_username(user).unwrap();
+        url.set_password(None).unwrap();
+        url
+    }
+
+    /// The superuser's password.
+    pub(crate) fn password(&self) -> String {
+        self.url.password().unwrap_or_default().to_owned()
+    }
+
+    /// Runs a script.
+    pub(crate) async fn run(&self, sql: &str) {
+        let done = self.client.batch_execute(sql).await;
+        done.unwrap_or_else(|error| panic!("{error:?} in {sql}"));
+    }
+
+    /// All rows of a query, their columns joined by `|`.
+    pub(crate) async fn lines(&self, sql: &str) -> Vec<String> {
+        let messages = self.client.simple_query(sql).await;
+        let messages = messages.unwrap_or_else(|error| panic!("{error:?} in {sql}"));
+        let text = |message: &SimpleQueryMessage| match message {
+            SimpleQueryMessage::Row(row) => Some(
+                (0..row.len())
+                    .map(|i| row.get(i).unwrap_or("NULL"))
+                    .collect::<Vec<_>>()
+                    .join("|"),
+            ),
+            _ => None,
+        };
+        messages.iter().filter_map(text).collect()
+    }
+}
+
+/// Connects, and drives the connection until the client is dropped.
+pub(crate) async fn connect(url: &Url, application: &str) -> Client {
+    let mut config: tokio_postgres::Config = url.as_str().parse().unwrap();
+    config.application_name(application);
+    let (client, connection) = config.connect(NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
