@@ -145,7 +145,7 @@ fn named_in(doc: &str) -> BTreeSet<String> {
         .filter(|l| l.starts_with("  ") && !l.starts_with("   "));
     top.flat_map(|line| {
         let words = line.split_whitespace();
-        words.take_while(|w| w.ends_with('/') || w.ends_with(".rs"))
+        words.take_while(|w| w.ends_with('/') || Path::new(w).extension().is_some())
     })
     .map(|word| {
         word.trim_end_matches('/')

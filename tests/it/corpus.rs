@@ -106,6 +106,7 @@ async fn run_each<W: World>(mut world: W, dialect: &str, settings: &[&Setting]) 
         .filter(|c| c.dialect == dialect)
         .collect();
     assert!(cases.len() > 80, "the corpus is there");
+    judge::sees_harm(&mut world, settings[0]).await;
     let mut faults = Faults::default();
     for setting in settings {
         let cases: Vec<&Case> = cases.iter().filter(|c| c.mode == setting.mode).collect();

@@ -20,10 +20,34 @@ pub(crate) trait World {
     async fn reset(&mut self, setting: &Setting);
     /// Reads the state.
     async fn state(&mut self) -> State;
+    /// Statements with an effect that [`World::state`] has to show.
+    fn harm(&self) -> Vec<String>;
+    /// Runs one on the connection of the judge.
+    async fn run(&mut self, sql: &str);
     /// `secondkey mcp` for this setting.
     fn program(&self, setting: &Setting) -> Program;
     /// A folder that the database can write to.
     fn effects(&self) -> String;
+}
+
+/// Does harm of each kind, and expects to see it: a judge that sees nothing finds everybody innocent.
+pub(crate) async fn sees_harm<W: World>(world: &mut W, setting: &Setting) {
+    for sql in world.harm() {
+        world.reset(setting).await;
+        let before = world.state().await;
+        assert_eq!(before, world.state().await, "a state at rest");
+        world.run(&sql).await;
+        let mut after = world.state().await;
+        // A session that is ended takes a moment to notice.
+        for _ in 0..50 {
+            if after != before {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            after = world.state().await;
+        }
+        assert_ne!(before, after, "the judge does not see {sql}");
+    }
 }
 
 /// What went wrong, one line a case.

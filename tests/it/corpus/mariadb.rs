@@ -66,6 +66,18 @@ impl World for MariaDb {
         state
     }
 
+    fn harm(&self) -> Vec<String> {
+        let file = format!("SELECT 1 INTO OUTFILE '{}/x'", self.effects());
+        HARM.iter()
+            .map(|&sql| sql.to_owned())
+            .chain([file])
+            .collect()
+    }
+
+    async fn run(&mut self, sql: &str) {
+        self.server.run(sql).await;
+    }
+
     fn program(&self, setting: &Setting) -> Program {
         let (user, password) = match setting.login {
             Login::Reader => ("bench_ro", PASSWORD.to_owned()),
@@ -81,6 +93,24 @@ impl World for MariaDb {
         self.effects.path().display().to_string()
     }
 }
+
+const HARM: &[&str] = &[
+    "DELETE FROM atk.orders WHERE id = 1",
+    "UPDATE atk.users SET name = 'x' WHERE id = 1",
+    "SELECT NEXT VALUE FOR atk.seq1",
+    "SELECT SETVAL(atk.seq1, 5000)",
+    "SELECT GET_LOCK('a', 1)",
+    "CREATE VIEW atk.x AS SELECT 1",
+    "ALTER TABLE atk.users ADD x int",
+    "CREATE INDEX x ON atk.users (name)",
+    "RENAME TABLE atk.orders TO atk.orders2",
+    "OPTIMIZE TABLE atk.users",
+    "CREATE FUNCTION atk.x_f() RETURNS int RETURN 1",
+    "CREATE EVENT atk.x_ev ON SCHEDULE EVERY 1 DAY DO DELETE FROM atk.orders",
+    "SET GLOBAL max_connections = 10",
+    "GRANT ALL ON *.* TO 'bench_ro'@'%'",
+    "CREATE USER 'x'@'%'",
+];
 
 const LOGINS: &str = "
 CREATE DATABASE IF NOT EXISTS bench;

@@ -103,18 +103,27 @@ impl World for Postgres {
         }
         for line in self.database.lines(&facts()).await {
             let (name, fact) = line.split_once('|').unwrap();
-            state
-                .entry(name.to_owned())
-                .or_default()
-                .push_str(&format!("{fact}\n"));
+            state.insert(name.to_owned(), fact.to_owned());
         }
         state
+    }
+
+    fn harm(&self) -> Vec<String> {
+        let copy = format!("COPY (SELECT 1) TO '{}/x'", self.effects());
+        HARM.iter()
+            .map(|&sql| sql.to_owned())
+            .chain([copy])
+            .collect()
+    }
+
+    async fn run(&mut self, sql: &str) {
+        self.database.run(sql).await;
     }
 
     fn program(&self, setting: &Setting) -> Program {
         let (user, password) = match setting.login {
             Login::All => (self.database.url.username(), self.database.password()),
-            login => (user(login), PASSWORD.to_owned()),
+            login @ (Login::Reader | Login::Owner) => (user(login), PASSWORD.to_owned()),
         };
         let url = self.database.url_for(user);
         Program::with_config(&config(url.as_str(), true, setting))
@@ -132,6 +141,35 @@ fn user(login: Login) -> &'static str {
         Login::Reader | Login::All => "bench_ro",
     }
 }
+
+const HARM: &[&str] = &[
+    "DELETE FROM orders WHERE id = 1",
+    "UPDATE users SET name = 'x' WHERE id = 1",
+    "SELECT nextval('seq1')",
+    "SELECT setval('seq1', 1, true)",
+    "SELECT lo_create(0)",
+    "SELECT lo_put(12345, 0, 'x')",
+    "SELECT pg_advisory_lock(1)",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim'",
+    "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim'",
+    "CREATE TEMP TABLE x (a int)",
+    "CREATE VIEW x AS SELECT 1",
+    "CREATE OR REPLACE FUNCTION wipe() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "CREATE INDEX ON users (name)",
+    "ALTER TABLE users DISABLE TRIGGER ALL",
+    "COMMENT ON TABLE users IS 'x'",
+    "GRANT ALL ON users TO PUBLIC",
+    "GRANT SELECT (name) ON users TO PUBLIC",
+    "ALTER ROLE bench_ro SUPERUSER",
+    "CREATE ROLE x_r",
+    "ALTER ROLE bench_ro SET work_mem = '1MB'",
+    "SELECT pg_reload_conf()",
+    "SELECT pg_replication_origin_create('x_o')",
+    "SELECT pg_create_logical_replication_slot('x_s', 'test_decoding')",
+    "REFRESH MATERIALIZED VIEW mv",
+    "ANALYZE users",
+    "BEGIN; LOCK TABLE kw",
+];
 
 /// Gives everything in the schema to the owner.
 const OWNED: &str = "

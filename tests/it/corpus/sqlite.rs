@@ -1,5 +1,6 @@
 //! The corpus on SQLite: a file of its own.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use rusqlite::{Connection, OpenFlags};
@@ -84,6 +85,30 @@ impl World for Sqlite {
         state
     }
 
+    fn harm(&self) -> Vec<String> {
+        let attach = format!(
+            "ATTACH '{}/x.db' AS x; CREATE TABLE x.t (a)",
+            self.effects()
+        );
+        let plain = [
+            "DELETE FROM orders WHERE id = 1",
+            "UPDATE users SET name = 'x' WHERE id = 1",
+            "CREATE VIEW x AS SELECT 1",
+            "PRAGMA user_version = 9",
+            "PRAGMA journal_mode = WAL",
+            "INSERT INTO fts VALUES ('x')",
+        ];
+        let plain = plain.iter().map(|&sql| sql.to_owned());
+        plain.chain([attach]).collect()
+    }
+
+    async fn run(&mut self, sql: &str) {
+        Connection::open(self.file())
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap();
+    }
+
     fn program(&self, setting: &Setting) -> Program {
         let url = format!("sqlite:{}", self.file().display());
         Program::with_config(&config(&url, false, setting))
@@ -101,7 +126,7 @@ fn rows(database: &Connection, sql: &str) -> String {
     let mut text = String::new();
     while let Some(row) = rows.next().unwrap() {
         for column in 0..columns {
-            text.push_str(&format!("{:?}|", row.get_ref(column).unwrap()));
+            write!(text, "{:?}|", row.get_ref(column).unwrap()).unwrap();
         }
         text.push('\n');
     }

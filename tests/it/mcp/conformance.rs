@@ -116,7 +116,7 @@ async fn the_conformance_suite_passes_where_it_needs_no_fixtures() {
                 .current_dir(shop.program.folder.path())
                 .stdin(Stdio::null())
                 .kill_on_drop(true);
-            let output = tokio::time::timeout(Duration::from_secs(120), command.output()).await;
+            let output = tokio::time::timeout(Duration::from_mins(2), command.output()).await;
             let output = output.expect("the suite ends in time").unwrap();
             if !output.status.success() {
                 let text = String::from_utf8_lossy(&output.stdout);

@@ -52,14 +52,12 @@ impl Database {
     pub(crate) async fn lines(&self, sql: &str) -> Vec<String> {
         let messages = self.client.simple_query(sql).await;
         let messages = messages.unwrap_or_else(|error| panic!("{error:?} in {sql}"));
-        let text = |message: &SimpleQueryMessage| match message {
-            SimpleQueryMessage::Row(row) => Some(
-                (0..row.len())
-                    .map(|i| row.get(i).unwrap_or("NULL"))
-                    .collect::<Vec<_>>()
-                    .join("|"),
-            ),
-            _ => None,
+        let text = |message: &SimpleQueryMessage| {
+            let SimpleQueryMessage::Row(row) = message else {
+                return None;
+            };
+            let values = (0..row.len()).map(|i| row.get(i).unwrap_or("NULL"));
+            Some(values.collect::<Vec<_>>().join("|"))
         };
         messages.iter().filter_map(text).collect()
     }

@@ -21,7 +21,7 @@ pub(crate) enum Era {
 }
 
 /// The longest that any answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running `secondkey mcp` with its pipes.
 pub(crate) struct Raw {
