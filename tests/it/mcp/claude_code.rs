@@ -69,7 +69,8 @@ async fn claude_mcp_add_connects() {
             "no Claude Code (tests/run fetches it)",
         );
     };
-    let project = example_project();
+    let project = TempDir::new().unwrap();
+    shop::create(&project.path().join("shop.db"));
     let database = format!("shop=sqlite:{}/shop.db", project.path().display());
     let add = [
         "mcp",
