@@ -16,6 +16,9 @@ fn secondkey(folder: &Path) -> Command {
         .env_clear()
         .env("HOME", folder)
         .stdin(Stdio::null());
+    if folder.join("secondkey.toml").exists() {
+        command.env("SECONDKEY_CONFIG", "secondkey.toml");
+    }
     command
 }
 
