@@ -1,5 +1,6 @@
 //! What can go wrong with the state folder, in words for the person who has to mend it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
@@ -74,33 +75,43 @@ pub enum BeginError {
 impl StoreError {
     /// An error of the operating system while `doing` something with `path`.
     pub(super) fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
-        match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full,
-            std::io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
-            _ => Self::Io {
+        let kind = error.kind();
+        if matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+            Self::Full
+        } else if kind == ErrorKind::ReadOnlyFilesystem {
+            Self::ReadOnly
+        } else {
+            Self::Io {
                 doing: format!("{doing} `{}`", path.display()),
                 why: error.to_string(),
-            },
+            }
         }
     }
 
     /// An error of SQLite while `doing` something.
     pub(super) fn sqlite(doing: &str, error: &rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::Full,
-            Some(ErrorCode::ReadOnly) => Self::ReadOnly,
-            Some(
-                ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::FileLockingProtocolFailed,
-            ) => Self::Busy,
-            _ => Self::Io {
+        let code = error.sqlite_error_code();
+        let is = |codes: &[ErrorCode]| code.is_some_and(|code| codes.contains(&code));
+        if is(&[ErrorCode::DiskFull]) {
+            Self::Full
+        } else if is(&[ErrorCode::ReadOnly]) {
+            Self::ReadOnly
+        } else if is(OTHERS_IN_THE_WAY) {
+            Self::Busy
+        } else {
+            Self::Io {
                 doing: doing.to_owned(),
                 why: error.to_string(),
-            },
+            }
         }
     }
 }
+
+const OTHERS_IN_THE_WAY: &[ErrorCode] = &[
+    ErrorCode::DatabaseBusy,
+    ErrorCode::DatabaseLocked,
+    ErrorCode::FileLockingProtocolFailed,
+];
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {

@@ -84,7 +84,7 @@ pub(super) fn refuse_if_open(path: &Path) -> Result<(), StoreError> {
         .metadata()
         .map_err(|error| StoreError::io("look at", path, &error))?;
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 == 0 {
+    if mode & OTHERS == 0 {
         Ok(())
     } else {
         Err(StoreError::Insecure {
@@ -93,6 +93,9 @@ pub(super) fn refuse_if_open(path: &Path) -> Result<(), StoreError> {
         })
     }
 }
+
+/// The permissions of everybody but the owner.
+const OTHERS: u32 = 0o077;
 
 /// Makes a file that nobody else can read, with this content and synced; an existing file is left
 /// alone, and the answer is `false`.

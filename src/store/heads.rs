@@ -59,8 +59,8 @@ fn split(text: &str, origin: &str) -> Vec<String> {
         let signature = line.starts_with('\u{2014}');
         if line == origin {
             notes.push(String::new());
-            signed = false;
         } else if signed && !signature {
+            // What follows the signatures belongs to no note.
             continue;
         }
         signed = signature;
@@ -92,15 +92,15 @@ mod tests {
             at: Timestamp::from_unix_ms(0),
         };
         let note = head(2).sign(&key);
-        for cut in (1..note.len()).filter(|cut| note.is_char_boundary(*cut)) {
-            std::fs::write(&path, format!("{}\n{}", head(1).sign(&key), &note[..cut])).unwrap();
+        for half in (1..note.len()).filter_map(|cut| note.get(..cut)) {
+            std::fs::write(&path, format!("{}\n{half}", head(1).sign(&key))).unwrap();
             append(&path, &head(3).sign(&key)).unwrap();
             append(&path, &head(4).sign(&key)).unwrap();
             let (heads, bad) = read(&path, "local", &[key.verifying_key()]).unwrap();
             let counts: Vec<u64> = heads.iter().map(|head| head.count).collect();
             assert!(
                 counts == [1, 3, 4] && bad <= 1 || counts == [1, 2, 3, 4],
-                "{cut}: {counts:?}"
+                "{half}: {counts:?}"
             );
         }
     }

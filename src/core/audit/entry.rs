@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::core::audit::VERSION;
 use crate::core::audit::draft::Draft;
+use crate::core::ids::RequestId;
 use crate::core::time::Timestamp;
 use crate::core::work::{Digest, canonical_json};
 
@@ -29,7 +30,7 @@ impl Entry {
             facts: draft.facts(),
             kind: draft.kind.as_str(),
             principal: draft.principal.as_ref().map(ToString::to_string),
-            request: draft.request.as_ref().map(|id| id.as_str()),
+            request: draft.request.as_ref().map(RequestId::as_str),
             sequence,
             target: draft.target.as_deref(),
             version: VERSION,
@@ -147,7 +148,6 @@ mod tests {
     use super::*;
     use crate::core::audit::first_link;
     use crate::core::audit::kind::EventKind;
-    use crate::core::ids::RequestId;
     use crate::core::principal::{Principal, PrincipalKind};
 
     #[test]

@@ -98,14 +98,14 @@ impl Head {
     /// Reads the text and insists that writing it again gives the same bytes.
     fn parse(text: &str) -> Result<Self, HeadError> {
         let mut lines = text.split('\n');
-        let mut line = || lines.next().ok_or(HeadError::Malformed);
-        let workspace = line()?
+        let mut next = || lines.next().ok_or(HeadError::Malformed);
+        let workspace = next()?
             .strip_prefix(&origin(""))
             .ok_or(HeadError::Malformed)?;
-        let count = line()?.parse().map_err(|_| HeadError::Malformed)?;
-        let link = BASE64.decode(line()?).map_err(|_| HeadError::Malformed)?;
+        let count = next()?.parse().map_err(|_| HeadError::Malformed)?;
+        let link = BASE64.decode(next()?).map_err(|_| HeadError::Malformed)?;
         let link = <[u8; 32]>::try_from(link).map_err(|_| HeadError::Malformed)?;
-        let at = DateTime::parse_from_rfc3339(line()?).map_err(|_| HeadError::Malformed)?;
+        let at = DateTime::parse_from_rfc3339(next()?).map_err(|_| HeadError::Malformed)?;
         let head = Self {
             workspace: workspace.to_owned(),
             count,

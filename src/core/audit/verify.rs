@@ -65,7 +65,7 @@ pub enum Break {
 }
 
 /// Checks entries one after the other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Checker {
     workspace: String,
     heads: BTreeMap<u64, Vec<Head>>,

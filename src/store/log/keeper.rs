@@ -23,7 +23,7 @@ use crate::store::log::reading::last;
 /// How long commits may stay unsynced: well within the second that is promised.
 const UNSYNCED: Duration = Duration::from_millis(500);
 /// How often a head is signed while there is news.
-const HEAD_EVERY: Duration = Duration::from_secs(60);
+const HEAD_EVERY: Duration = Duration::from_mins(1);
 /// After how many entries a head is signed in any case.
 const HEAD_ENTRIES: u64 = 1_000;
 /// From which size on the write-ahead log is folded back, in bytes.

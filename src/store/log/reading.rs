@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::VerifyingKey;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 use serde_json::value::RawValue;
 
@@ -290,8 +291,9 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
         Ok(bytes.map_or_else(|| Digest::of(&[b"not a digest"]), Digest::from_bytes))
     };
     let body = match row.get_ref(1)? {
-        rusqlite::types::ValueRef::Null => None,
-        value => Some(value.as_bytes().unwrap_or_default().to_vec()),
+        ValueRef::Null => None,
+        ValueRef::Blob(bytes) | ValueRef::Text(bytes) => Some(bytes.to_vec()),
+        ValueRef::Integer(_) | ValueRef::Real(_) => Some(Vec::new()),
     };
     Ok(Stored {
         sequence: unsigned(row.get(0)?),

@@ -59,7 +59,7 @@ struct Running {
     tasks: Sender<Task>,
     news: Arc<News>,
     /// What could not be written and nobody waits for. It goes first.
-    kept: Vec<Box<Draft>>,
+    kept: Vec<Draft>,
     /// Whether the connection syncs at each commit.
     synced: bool,
 }
@@ -106,7 +106,7 @@ impl Running {
     fn take(&mut self) -> (Vec<Item>, End) {
         let mut items: Vec<Item> = std::mem::take(&mut self.kept)
             .into_iter()
-            .map(|draft| Item::Append(draft, None))
+            .map(|draft| Item::Append(Box::new(draft), None))
             .collect();
         let mut next = if items.is_empty() {
             self.queue
@@ -150,9 +150,10 @@ impl Running {
             Err(error) => {
                 let mut kept = Vec::new();
                 for item in items {
-                    match item {
-                        Item::Append(draft, None) => kept.push(draft),
-                        item => answer(item, Err(error.clone().into())),
+                    if let Item::Append(draft, None) = item {
+                        kept.push(*draft);
+                    } else {
+                        answer(item, Err(error.clone().into()));
                     }
                 }
                 self.kept = kept;
