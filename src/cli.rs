@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 failed or refused; 2 wrong usage or configuration. 3 is kept for work
 //! that waits for a person.
 
+mod audit;
 mod demo;
 mod doctor;
 mod mcp;
@@ -66,6 +67,7 @@ struct Shared {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Audit(audit::AuditArgs),
     Demo(demo::DemoArgs),
     Doctor(doctor::DoctorArgs),
     Mcp(mcp::McpArgs),
@@ -138,6 +140,7 @@ pub fn command() -> clap::Command {
 
 async fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
+        Command::Audit(args) => audit::run(args, cli.shared).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Doctor(args) => doctor::run(args, cli.shared).await,
         Command::Mcp(args) => mcp::run(args, cli.shared).await,

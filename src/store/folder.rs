@@ -16,11 +16,16 @@ pub(super) struct Folder {
 }
 
 impl Folder {
+    /// The paths in a folder, whether there is one or not.
+    pub(super) fn at(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
     /// Opens the folder, and makes it if there is none.
     pub(super) fn open(root: &Path) -> Result<Self, StoreError> {
-        let folder = Self {
-            root: root.to_owned(),
-        };
+        let folder = Self::at(root);
         private_folder(root)?;
         private_folder(&folder.keys())?;
         Ok(folder)

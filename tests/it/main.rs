@@ -20,6 +20,7 @@ mod cli;
 mod corpus;
 mod exec;
 mod mcp;
+mod store;
 mod support;
 
 use std::collections::BTreeSet;

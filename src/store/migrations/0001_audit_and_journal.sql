@@ -6,13 +6,16 @@ create table meta (
 ) strict, without rowid;
 
 -- One row per entry. The columns beside the body hold nothing that the chain does not cover:
--- `request` is computed from the body, so that it cannot say anything else.
+-- `request` is computed from the body, so that it cannot say anything else; a body that is not JSON
+-- was put there by somebody else, and must not make the table unreadable.
 create table audit (
     sequence integer primary key,
     body     text,
     leaf     blob not null,
     link     blob not null,
-    request  text generated always as (json_extract(body, '$.request')) virtual
+    request  text generated always as (
+                 iif(json_valid(body), json_extract(body, '$.request'), null)
+             ) virtual
 ) strict;
 
 create index audit_request on audit (request) where request is not null;
