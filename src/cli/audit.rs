@@ -341,8 +341,8 @@ fn lines(records: &[Record], out: &mut dyn Write) -> io::Result<()> {
 fn kind(text: &str) -> Result<EventKind, String> {
     let named = EventKind::ALL.iter().find(|kind| kind.as_str() == text);
     named.copied().ok_or_else(|| {
-        let names: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
-        format!("the kinds are {}", names.join(", "))
+        let all: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        format!("the kinds are {}", all.join(", "))
     })
 }
 

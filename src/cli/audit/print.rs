@@ -22,11 +22,11 @@ pub(super) fn table(records: &[Record], out: &mut dyn Write) -> io::Result<()> {
     };
     let widths: [usize; 6] = std::array::from_fn(width);
     for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            line.push_str(&format!("{cell:<width$}  "));
-        }
-        writeln!(out, "{}", line.trim_end())?;
+        let cells = row.iter().zip(widths);
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        writeln!(out, "{}", cells.join("  ").trim_end())?;
     }
     Ok(())
 }
@@ -68,15 +68,19 @@ fn gist(body: &Body) -> String {
 }
 
 fn short(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => plain(text),
-        other => plain(&other.to_string()),
-    };
+    let text = text(value);
     if text.chars().count() <= STATEMENT {
         return text;
     }
     let cut: String = text.chars().take(STATEMENT).collect();
     format!("{cut}\u{2026}")
+}
+
+fn text(value: &Value) -> String {
+    match value.as_str() {
+        Some(text) => plain(text),
+        None => plain(&value.to_string()),
+    }
 }
 
 /// Everything that is known of each entry.
@@ -108,11 +112,7 @@ fn print_body(body: &Body, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     for (name, value) in &body.facts {
-        let text = match value {
-            Value::String(text) => plain(text),
-            other => plain(&other.to_string()),
-        };
-        writeln!(out, "{:<10} {text}", plain(name))?;
+        writeln!(out, "{:<10} {}", plain(name), text(value))?;
     }
     Ok(())
 }

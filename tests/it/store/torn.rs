@@ -15,6 +15,14 @@ const RECORDS: u32 = 6;
 async fn a_log_cut_at_any_byte_of_its_last_three_records_opens_with_all_whole_ones() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state");
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&path)
+        .unwrap();
+    // Small pages: as many frames to tear in far fewer bytes.
+    super::raw(&path)
+        .execute_batch("pragma page_size = 512; vacuum")
+        .unwrap();
     let state = open(&path);
     let size = || std::fs::read(path.join("state.db-wal")).unwrap();
     let mut ends = Vec::new();
