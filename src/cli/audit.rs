@@ -213,11 +213,7 @@ fn show(state: &State, args: &ShowArgs, out: &mut dyn Write) -> Result<Exit, Aud
 }
 
 /// Checks the log, and says against what.
-fn verify(
-    state: &State,
-    args: &VerifyArgs,
-    out: &mut dyn Write,
-) -> Result<Exit, AuditError> {
+fn verify(state: &State, args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit, AuditError> {
     let head = match &args.head {
         Some(path) => Some(read_head(state, path)?),
         None => None,
@@ -270,11 +266,7 @@ fn write_report(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Writes the whole log as JSON Lines.
-fn export(
-    state: &State,
-    args: &ExportArgs,
-    out: &mut dyn Write,
-) -> Result<Exit, AuditError> {
+fn export(state: &State, args: &ExportArgs, out: &mut dyn Write) -> Result<Exit, AuditError> {
     let Some(path) = &args.to else {
         for line in state.log().export()? {
             writeln!(out, "{}", line?)?;
