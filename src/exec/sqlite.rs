@@ -19,9 +19,13 @@ mod stop;
 mod values;
 mod workers;
 
+#[cfg(test)]
+mod layers_tests;
+
 pub mod sample;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
@@ -46,6 +50,8 @@ use workers::{Desk, Lane, Workers};
 
 /// How long the catalogue or a judgement may take, in milliseconds.
 const CATALOGUE_MS: u32 = 10_000;
+/// How long the catalogue waits for another process's lock.
+const CATALOGUE_BUSY: Duration = Duration::from_secs(5);
 
 /// One SQLite target.
 #[derive(Debug)]
@@ -200,7 +206,16 @@ impl Sqlite {
                 let stop = Stop::after(CATALOGUE_MS, CancellationToken::new());
                 stop.watch(&opened.connection)
                     .map_err(|error| errors::refusal(&error))?;
-                look_up(&opened.connection)
+                let connection = &opened.connection;
+                let wait = |time| {
+                    connection
+                        .busy_timeout(time)
+                        .map_err(|error| errors::refusal(&error))
+                };
+                wait(CATALOGUE_BUSY)?;
+                let found = look_up(connection);
+                wait(open::BUSY)?;
+                found
             })
             .await?
     }

@@ -2,6 +2,7 @@
 //! before anybody sees a row of its answer.
 
 use rusqlite::Connection;
+use tokio::sync::mpsc;
 
 use crate::core::answer;
 use crate::core::refusal::{Code, Refusal};
@@ -32,19 +33,23 @@ pub(super) fn run(desk: &Desk, order: &Order, stop: &Stop, outlet: &mut Outlet) 
     match change(desk, order, stop) {
         Ok((answer, affected)) => {
             outlet.start(answer.columns.shown);
-            for page in answer.pages {
-                // It is committed; without a reader there is nothing left to do.
-                if outlet.events.blocking_send(Event::Rows(page)).is_err() {
-                    return;
-                }
-            }
-            let done = Event::Done {
-                affected: Some(affected),
-            };
-            let _unread = outlet.events.blocking_send(done);
+            let events = outlet.events.clone();
+            // The thread is free for the next change, however long the reader takes.
+            outlet.runtime.spawn(tell(events, answer.pages, affected));
         }
         Err(refusal) => outlet.fail(stop, refusal),
     }
+}
+
+async fn tell(events: mpsc::Sender<Event>, pages: Vec<Vec<answer::Row>>, affected: u64) {
+    for page in pages {
+        // It is committed; without a reader there is nothing left to do.
+        if events.send(Event::Rows(page)).await.is_err() {
+            return;
+        }
+    }
+    let affected = Some(affected);
+    let _unread = events.send(Event::Done { affected }).await;
 }
 
 fn change(desk: &Desk, order: &Order, stop: &Stop) -> Result<(Answer, u64), Refusal> {

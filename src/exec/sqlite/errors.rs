@@ -6,7 +6,17 @@ use rusqlite::ffi::ErrorCode;
 use crate::core::refusal::{Code, Refusal};
 
 /// What an error means for the caller.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "all other errors are best told in SQLite's own words"
+)]
 pub(super) fn refusal(error: &rusqlite::Error) -> Refusal {
+    if needs_recovery(error) {
+        return unavailable(
+            "a writer that crashed left the database in need of recovery, and a read cannot do that",
+            "a person has to open it once with the right to write, as with `sqlite3 FILE .tables`",
+        );
+    }
     let Some((code, message)) = parts(error) else {
         return Refusal::new(
             Code::Internal,
@@ -53,6 +63,21 @@ pub(super) fn refusal(error: &rusqlite::Error) -> Refusal {
 pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
     parts(error).is_some_and(|(code, _)| {
         matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    })
+}
+
+/// Whether the file has to be repaired from its journal first, which takes the right to write.
+fn needs_recovery(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{
+        SQLITE_READONLY_CANTINIT, SQLITE_READONLY_RECOVERY, SQLITE_READONLY_ROLLBACK,
+    };
+    error.sqlite_error().is_some_and(|error| {
+        [
+            SQLITE_READONLY_CANTINIT,
+            SQLITE_READONLY_RECOVERY,
+            SQLITE_READONLY_ROLLBACK,
+        ]
+        .contains(&error.extended_code)
     })
 }
 

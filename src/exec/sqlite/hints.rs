@@ -16,22 +16,20 @@ pub(super) fn add(connection: &Connection, statement: &Statement, refusal: Refus
         .next()
         .unwrap_or_default()
         .to_owned();
-    match refusal.code {
-        Code::UnknownTable => {
-            let tables = tables(connection).unwrap_or_default();
-            refusal.hint(hint(&unknown, &tables, "tables"))
-        }
-        Code::UnknownColumn => {
-            let mut columns = Vec::new();
-            for table in statement.reads.iter().chain(&statement.writes) {
-                columns.extend(columns_of(connection, &table.name).unwrap_or_default());
-            }
-            columns.sort();
-            columns.dedup();
-            refusal.hint(hint(&unknown, &columns, "columns"))
-        }
-        _ => refusal,
+    if refusal.code == Code::UnknownTable {
+        let tables = tables(connection).unwrap_or_default();
+        return refusal.hint(hint(&unknown, &tables, "tables"));
     }
+    if refusal.code != Code::UnknownColumn {
+        return refusal;
+    }
+    let mut columns = Vec::new();
+    for table in statement.reads.iter().chain(&statement.writes) {
+        columns.extend(columns_of(connection, &table.name).unwrap_or_default());
+    }
+    columns.sort();
+    columns.dedup();
+    refusal.hint(hint(&unknown, &columns, "columns"))
 }
 
 /// The hint for a name that is not among those there are.

@@ -26,11 +26,11 @@ pub(super) fn judge(
     let record = compile(opened, sql, stop)
         .map_err(|refusal| hints::add(&opened.connection, &statement, refusal))?;
     if statement.kind == "explain" {
-        statement.reads.extend(without_shadows(record.reads));
+        statement.reads.extend(without_shadows(&record.reads));
         return Ok(statement);
     }
     if statement.effect < Effect::Schema {
-        statement.reads.extend(without_shadows(record.reads));
+        statement.reads.extend(without_shadows(&record.reads));
         statement
             .names
             .functions
@@ -102,7 +102,7 @@ fn judge_function(statement: &mut Statement, function: &str, gate: &Gate) {
 
 /// Leaves out the tables in which full-text and R*Tree tables keep their content. SQLite reads
 /// them on its own account, and only when it meets the table for the first time.
-fn without_shadows(reads: BTreeSet<Name>) -> BTreeSet<Name> {
+fn without_shadows(reads: &BTreeSet<Name>) -> BTreeSet<Name> {
     const SUFFIXES: &[&str] = &[
         "_config",
         "_content",

@@ -16,7 +16,7 @@ use crate::exec::sqlite::gate::{Ceiling, Gate};
 /// The largest value or row, in bytes.
 pub(super) const VALUE_BYTES: i32 = 64 * 1024 * 1024;
 /// How long SQLite itself waits for a lock, before the caller's own limits are looked at again.
-const BUSY: Duration = Duration::from_millis(50);
+pub(super) const BUSY: Duration = Duration::from_millis(50);
 /// Statements that stay compiled on a connection.
 const COMPILED: usize = 64;
 
@@ -30,8 +30,8 @@ pub(super) struct Opened {
 /// The means by which a read connection is kept from writing. All of them, outside of tests.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layers {
-    authorizer: bool,
-    read_only: bool,
+    pub(super) authorizer: bool,
+    pub(super) read_only: bool,
 }
 
 impl Layers {

@@ -1,7 +1,7 @@
 //! Binding a call's values to a statement's placeholders.
 
 use rusqlite::Statement;
-use rusqlite::types::{Null, Value as Stored};
+use rusqlite::types::Value as Stored;
 use serde_json::Value;
 
 use crate::core::refusal::{Code, Refusal};
@@ -35,12 +35,9 @@ pub(super) fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<()
         let Some(value) = number.checked_sub(1).and_then(|i| params.get(i)) else {
             return check_count(number, params.len());
         };
-        let bound = match value {
-            Value::Null => statement.raw_bind_parameter(index, Null),
-            Value::String(text) => statement.raw_bind_parameter(index, text),
-            other => statement.raw_bind_parameter(index, stored(other, number)?),
-        };
-        bound.map_err(|error| errors::refusal(&error))?;
+        statement
+            .raw_bind_parameter(index, stored(value, number)?)
+            .map_err(|error| errors::refusal(&error))?;
     }
     Ok(())
 }

@@ -75,7 +75,11 @@ fn stream(opened: &Opened, order: &Order, stop: &Stop, outlet: &mut Outlet) -> R
     stop.watch(&opened.connection)
         .map_err(|error| stop.refusal(&error))?;
     let mut statement = stop.patiently(|| opened.connection.prepare_cached(order.work.text()))?;
-    if !statement.readonly() && statement.is_explain() == 0 {
+    let harmless = match statement.is_explain() {
+        0 => statement.readonly() && !order.explain,
+        _ => true,
+    };
+    if !harmless {
         return Err(errors::refused());
     }
     params::bind(&mut statement, order.work.params())?;
@@ -123,7 +127,7 @@ fn answer(
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Pages<'a> {
     limits: Limits,
     stop: &'a Stop,

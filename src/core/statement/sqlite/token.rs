@@ -199,16 +199,13 @@ fn blob(bytes: &[u8]) -> Result<usize, Refusal> {
 }
 
 fn operator(rest: &str) -> Result<usize, Refusal> {
-    const LONG: [&str; 9] = ["->>", "->", "||", "==", "!=", "<>", "<=", ">=", "<<"];
+    const SHORT: &str = "+-*/%=<>|&~(),;.";
+    const LONG: &[&str] = &["->>", "->", "||", "==", "!=", "<>", "<=", ">=", "<<", ">>"];
     if let Some(long) = LONG.iter().find(|long| rest.starts_with(**long)) {
         return Ok(long.len());
     }
-    if rest.starts_with(">>") {
-        return Ok(2);
-    }
     match rest.chars().next() {
-        Some('+' | '-' | '*' | '/' | '%' | '=' | '<' | '>' | '|' | '&' | '~') => Ok(1),
-        Some('(' | ')' | ',' | ';' | '.') => Ok(1),
+        Some(known) if SHORT.contains(known) => Ok(1),
         Some(other) => Err(illegal(&format!("the character {other:?}"))),
         None => Err(illegal("nothing")),
     }

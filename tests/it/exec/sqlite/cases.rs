@@ -381,3 +381,66 @@ async fn doctor_finds_a_sound_target_good_and_a_missing_file_bad() {
         "{checks:?}"
     );
 }
+
+#[tokio::test]
+async fn no_pragma_in_any_form_changes_anything_and_those_that_ask_are_answered() {
+    let rig = Rig::new(&[Read]);
+    let other = rig.other();
+    let mut list = other
+        .prepare("SELECT name FROM pragma_pragma_list ORDER BY name")
+        .unwrap();
+    let names: Vec<String> = list
+        .query_map([], |r| r.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let before = state(&rig.path());
+    let mut answered = 0;
+    for name in &names {
+        answered += usize::from(rig.run(&format!("PRAGMA {name}"), &[]).await.is_ok());
+        for sql in [
+            format!("PRAGMA {name} = 1"),
+            format!("PRAGMA main.{name} = 'off'"),
+            format!("EXPLAIN PRAGMA {name} = 1"),
+            format!("PRAGMA {name}(1)"),
+            format!("SELECT * FROM pragma_{name}"),
+            format!("SELECT * FROM pragma_{name}(1)"),
+        ] {
+            let _either = rig.run(&sql, &[]).await;
+        }
+        for _ in 0..4 {
+            let held = rig
+                .rows(
+                    "SELECT * FROM pragma_query_only, pragma_trusted_schema",
+                    &[],
+                )
+                .await;
+            assert_eq!(held, [[json!(1), json!(0)]], "{name}");
+        }
+    }
+    assert_eq!(state(&rig.path()), before);
+    assert!(
+        names.len() > 60 && (45..names.len()).contains(&answered),
+        "{answered} of {}",
+        names.len()
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_a_crash_left_half_written_is_said_to_need_recovery() {
+    let rig = Rig::new(&[Read]);
+    let writer = rig.other();
+    writer
+        .execute_batch("PRAGMA cache_size = 1; BEGIN; UPDATE wide SET h = h || 'x'")
+        .unwrap();
+    let crashed = Rig::new(&[Read]);
+    std::fs::copy(rig.path(), crashed.path()).unwrap();
+    let journal = |rig: &Rig| rig.folder.path().join("target.db-journal");
+    std::fs::copy(journal(&rig), journal(&crashed)).unwrap();
+    let refusal = crashed
+        .run("SELECT count(*) FROM wide", &[])
+        .await
+        .unwrap_err();
+    assert_eq!(refusal.code, Code::DatabaseUnavailable, "{refusal:?}");
+    assert!(refusal.message.contains("recovery"), "{refusal:?}");
+}
