@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The largest statement text, in bytes.
-pub const STATEMENT_BYTES: usize = 64 * 1024;
+pub const STATEMENT_BYTES: usize = 256 * 1024;
 /// The largest number of parameters of one statement.
 pub const PARAMETERS: usize = 1_000;
 

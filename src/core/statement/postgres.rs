@@ -1,9 +1,67 @@
-//! PostgreSQL.
+//! PostgreSQL, read by its own parser (`libpg_query`): the whole tree, every node, every call.
+//!
+//! What is not on a list of known harmless parts counts as the worst effect. Names that only the
+//! catalogue can judge are collected for [`resolve`].
 
-use crate::core::refusal::Refusal;
-use crate::core::statement::Statement;
+mod dangerous;
+pub(crate) mod functions;
+mod nodes;
+mod redact;
+mod size;
+mod syntax;
+mod tree;
+mod walk;
+
+use crate::core::engine::Engine;
+use crate::core::refusal::{Code, Refusal};
+use crate::core::statement::{Effect, Shape, Statement};
+
+use tree::Tree;
 
 /// Parses one statement.
-pub(super) fn parse(_sql: &str) -> Result<Statement, Refusal> {
-    Err(super::empty())
+pub(super) fn parse(sql: &str) -> Result<Statement, Refusal> {
+    let statements = raw(sql)?;
+    let tree = match statements.as_slice() {
+        [] => return Err(super::empty()),
+        [one] => one,
+        several => return Err(super::several(several.len())),
+    };
+    let mut found = blank();
+    found.redacted = redact::redacted(sql);
+    walk::Walk::new(&mut found).top(tree);
+    Ok(found)
 }
+
+/// A statement of which nothing is known yet.
+fn blank() -> Statement {
+    Statement {
+        engine: Engine::Postgres,
+        effect: Effect::Read,
+        kind: String::new(),
+        shape: Shape::Change,
+        reasons: Vec::new(),
+        reads: Default::default(),
+        writes: Default::default(),
+        names: Default::default(),
+        placeholders: 0,
+        redacted: String::new(),
+    }
+}
+
+/// The trees of all statements in a text.
+fn raw(sql: &str) -> Result<Vec<Tree>, Refusal> {
+    syntax::check_comments(sql)?;
+    let parsed = pg_query::parse(sql, 0).map_err(|error| syntax::refusal(sql, &error))?;
+    parsed
+        .protobuf
+        .stmts
+        .iter()
+        .filter_map(|raw| raw.stmt.as_ref())
+        .map(|statement| Tree::of(statement.as_ref()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| Refusal::new(Code::SyntaxError, error.to_string()))
+}
+
+#[cfg(test)]
+#[path = "postgres/tests.rs"]
+mod tests;
