@@ -294,7 +294,7 @@ fn no_nesting_within_the_limit_crashes() {
 #[test]
 fn nesting_that_the_parser_takes_is_walked_to_its_end() {
     on_big_stack(|| {
-        for depth in [1_000, 4_900] {
+        for depth in [100, 400, 1_000, 2_000, 3_000, 4_900] {
             let sums = format!("select 1{}", "||wipe()".repeat(depth));
             let casts = format!("select wipe(){}", "::int".repeat(depth));
             let nots = format!("select {}wipe()", "not ".repeat(depth));
@@ -311,7 +311,7 @@ fn nesting_that_the_parser_takes_is_walked_to_its_end() {
                 .functions
                 .contains(&Name::bare("wipe"))
         );
-        assert!(parse(&format!("select 1{}", "||wipe()".repeat(4_900))).is_ok());
+        assert!(parse(&format!("select 1{}", "||wipe()".repeat(400))).is_ok());
     });
 }
 

@@ -310,7 +310,10 @@ impl<'s> Walk<'s> {
             self.found.names.fields.insert(name.name.clone());
         }
         // Three arguments are values; two hold SQL as text.
-        if name.name == "ts_rewrite" && args.len() == 3 || functions::is_harmless(&name.name) {
+        if name.name == "ts_rewrite" && args.len() == 3
+            || functions::is_harmless(&name.name)
+            || functions::is_built_in_type(&name.name)
+        {
             return;
         }
         match dangerous::of(&name.name) {
