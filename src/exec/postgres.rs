@@ -1,4 +1,27 @@
 //! PostgreSQL targets.
+//!
+//! A read passes three layers: the judgement of its whole parse tree and of everything it names
+//! in the catalogue, a read-only transaction whose mode is pinned and a cursor in it, and the
+//! privileges of the login.
+
+mod address;
+mod binary;
+mod catalogue;
+mod change;
+mod doctor;
+mod errors;
+mod guard;
+mod nearest;
+mod params;
+mod pool;
+mod prepared;
+mod read;
+mod run;
+mod session;
+mod socket;
+mod tables;
+mod tls;
+mod values;
 
 use std::sync::Arc;
 
@@ -6,22 +29,35 @@ use tokio_util::sync::CancellationToken;
 
 use crate::core::refusal::{Code, Refusal};
 use crate::core::schema::{TableDescription, TableSummary};
-use crate::core::statement::Statement;
+use crate::core::statement::{Effect, Shape, Statement};
 use crate::core::target::Target;
 use crate::core::token::VerifiedToken;
 use crate::core::work::Work;
 use crate::exec::{Check, ParsePool, Running, Settings};
+
+use address::Address;
+use catalogue::Snapshot;
+use pool::{Loan, Pool};
+use run::Order;
 
 /// One PostgreSQL target.
 #[derive(Debug)]
 pub struct Postgres {
     settings: Settings,
     parser: Arc<ParsePool>,
+    pool: Arc<Pool>,
+    snapshot: Snapshot,
 }
 
 impl Postgres {
     pub(super) fn new(settings: Settings, parser: Arc<ParsePool>) -> Result<Self, Refusal> {
-        Ok(Self { settings, parser })
+        let address = Address::parse(&settings.url)?;
+        Ok(Self {
+            settings,
+            parser,
+            pool: Arc::new(Pool::new(address)),
+            snapshot: Snapshot::default(),
+        })
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -31,30 +67,74 @@ impl Postgres {
     pub(super) async fn judge(
         &self,
         statement: Arc<Statement>,
-        _work: &Work,
+        work: &Work,
     ) -> Result<Arc<Statement>, Refusal> {
-        Ok(statement)
+        let judged = self.snapshot.judge(self, statement, work.text()).await?;
+        Ok(judged)
     }
 
     pub(super) async fn run(
         &self,
-        _token: VerifiedToken,
-        _statement: Arc<Statement>,
-        _cancel: CancellationToken,
+        token: VerifiedToken,
+        statement: Arc<Statement>,
+        cancel: CancellationToken,
     ) -> Result<Running, Refusal> {
-        Err(Refusal::new(Code::Internal, "placeholder"))
+        if statement.effect > token.claims().effect {
+            return Err(Refusal::new(
+                Code::ClassificationMismatch,
+                format!(
+                    "the statement was allowed as `{}`, and it {} (effect `{}`)",
+                    token.claims().effect,
+                    statement.because(),
+                    statement.effect
+                ),
+            ));
+        }
+        let given = token.work().params().len();
+        if given != statement.placeholders {
+            return Err(params::count(statement.placeholders, given));
+        }
+        let order = Order {
+            sql: token.work().text().to_owned(),
+            params: token.work().params().to_vec(),
+            limits: token.claims().limits,
+            statement: Arc::clone(&statement),
+            cancel,
+        };
+        let loan = tokio::select! {
+            loan = self.lend() => loan?,
+            () = order.cancel.cancelled() => return Err(errors::cancelled()),
+        };
+        let started = if statement.shape == Shape::Change {
+            change::start(order, loan).await
+        } else {
+            read::start(Arc::clone(&self.pool), order, loan).await
+        };
+        if statement.effect >= Effect::Schema {
+            self.snapshot.forget().await;
+        }
+        match started {
+            Ok(running) => Ok(running),
+            Err(refusal) => Err(self.snapshot.explain(refusal, &statement).await),
+        }
     }
 
     pub(super) async fn list_tables(
         &self,
-        _schema: Option<&str>,
-        _search: Option<&str>,
+        schema: Option<&str>,
+        search: Option<&str>,
     ) -> Result<Vec<TableSummary>, Refusal> {
-        Ok(Vec::new())
+        let loan = self.lend().await?;
+        let tables = tables::list(&loan.session, schema, search).await?;
+        loan.give_back();
+        Ok(tables)
     }
 
-    pub(super) async fn describe_table(&self, _table: &str) -> Result<TableDescription, Refusal> {
-        Err(Refusal::new(Code::Internal, "placeholder"))
+    pub(super) async fn describe_table(&self, table: &str) -> Result<TableDescription, Refusal> {
+        let loan = self.lend().await?;
+        let described = tables::describe(&loan.session, table).await;
+        loan.give_back();
+        described
     }
 
     pub(super) async fn reach(&self) -> Result<(), Refusal> {
@@ -62,6 +142,29 @@ impl Postgres {
     }
 
     pub(super) async fn check(&self) -> Vec<Check> {
-        Vec::new()
+        doctor::check(self).await
+    }
+
+    /// A connection whose login may do no more than the target allows.
+    async fn lend(&self) -> Result<Loan, Refusal> {
+        let mut loan = self.pool.lend().await?;
+        let facts = loan.session.facts().await?;
+        if facts.powers.is_empty()
+            || self.settings.allow_privileged_login
+            || !self.settings.target.is_read_only()
+        {
+            return Ok(loan);
+        }
+        let refusal = Refusal::new(
+            Code::PrivilegedLogin,
+            format!(
+                "`{}` only reads, and its login {}",
+                self.settings.target.name,
+                facts.powers.join(", ")
+            ),
+        )
+        .hint("give the target a login without these powers, or set allow_privileged_login");
+        loan.give_back();
+        Err(refusal)
     }
 }

@@ -1,3 +1,4 @@
 //! The engines, driven the way the program drives them: parse, judge, decide, sign, verify, run.
 
+mod postgres;
 mod sqlite;

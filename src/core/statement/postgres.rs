@@ -3,10 +3,12 @@
 //! What is not on a list of known harmless parts counts as the worst effect. Names that only the
 //! catalogue can judge are collected for [`resolve`].
 
+pub mod catalogue;
 mod dangerous;
 pub(crate) mod functions;
 mod nodes;
 mod redact;
+pub mod resolve;
 mod size;
 mod syntax;
 mod tree;
@@ -60,6 +62,33 @@ fn raw(sql: &str) -> Result<Vec<Tree>, Refusal> {
         .map(|statement| Tree::of(statement.as_ref()))
         .collect::<Result<_, _>>()
         .map_err(|error| Refusal::new(Code::SyntaxError, error.to_string()))
+}
+
+/// Judges the statements of a body that is stored in the database, all of them, into `found`. A
+/// rule counts as what it does, not as what made it.
+fn judge_body(sql: &str, found: &mut Statement) -> Result<(), Refusal> {
+    let sql = body_text(sql);
+    for tree in raw(&sql)? {
+        if tree.name() == "RuleStmt" {
+            walk::Walk::new(found).rule(&tree);
+        } else {
+            walk::Walk::new(found).inner(&tree);
+        }
+    }
+    Ok(())
+}
+
+/// The statements of a body: those between BEGIN ATOMIC and END, or the query that RETURN stands
+/// for.
+fn body_text(sql: &str) -> std::borrow::Cow<'_, str> {
+    let text = sql.trim();
+    if let Some(inner) = text.strip_prefix("BEGIN ATOMIC") {
+        return inner.strip_suffix("END").unwrap_or(inner).into();
+    }
+    match text.strip_prefix("RETURN ") {
+        Some(value) => format!("select {value}").into(),
+        None => sql.into(),
+    }
 }
 
 #[cfg(test)]

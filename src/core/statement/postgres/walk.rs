@@ -71,6 +71,18 @@ impl<'s> Walk<'s> {
         self.node(tree);
     }
 
+    /// A statement inside a body.
+    pub(super) fn inner(&mut self, tree: &Tree) {
+        self.node(tree);
+    }
+
+    /// What a rule does when it is set off.
+    pub(super) fn rule(&mut self, tree: &Tree) {
+        self.visible.extend(["new".to_owned(), "old".to_owned()]);
+        self.node(tree.field("where_clause"));
+        self.node(tree.field("actions"));
+    }
+
     fn node(&mut self, tree: &Tree) {
         match tree {
             Tree::List(items) => items.iter().for_each(|item| self.node(item)),

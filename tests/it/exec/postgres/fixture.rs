@@ -1,0 +1,264 @@
+//! A database of one test's own, executors on it, and its state as another connection sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use secondkey::core::engine::Engine;
+use secondkey::core::ids::{AgentId, RequestId, TokenId};
+use secondkey::core::limits::Limits;
+use secondkey::core::policy::{Ask, Decision, decide};
+use secondkey::core::principal::{Principal, PrincipalKind};
+use secondkey::core::refusal::Refusal;
+use secondkey::core::statement::Effect;
+use secondkey::core::target::Target;
+use secondkey::core::time::Timestamp;
+use secondkey::core::token::{Signer, Verifier};
+use secondkey::core::work::Work;
+use secondkey::exec::{Event, Executor, ParsePool, Running, Settings};
+use serde_json::Value;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_util::sync::CancellationToken;
+
+/// What an answer holds when all of it has come.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) columns: Vec<(String, String)>,
+    pub(super) rows: Vec<Vec<Value>>,
+    pub(super) affected: Option<u64>,
+}
+
+/// One database.
+pub(super) struct Database {
+    url: url::Url,
+    pub(super) admin: Client,
+    pub(super) effects: tempfile::TempDir,
+}
+
+/// A database made for `test`, with the corpus fixture in it; none without a server.
+pub(super) async fn database(test: &str) -> Option<Database> {
+    #[expect(clippy::disallowed_methods, reason = "the runner names the server so")]
+    let Ok(server) = std::env::var("TEST_POSTGRES_URL") else {
+        eprintln!("skipped: TEST_POSTGRES_URL is not set");
+        return None;
+    };
+    let mut url = url::Url::parse(&server).unwrap();
+    let maker = connect(&url).await;
+    let name = format!("secondkey_{test}");
+    for sql in [
+        format!("drop database if exists {name} with (force)"),
+        format!("create database {name}"),
+        // Tests make the roles at the same time.
+        "do $$ begin create role bench_ro login; exception when others then null; end $$".into(),
+    ] {
+        maker.batch_execute(&sql).await.unwrap();
+    }
+    url.set_path(&name);
+    let admin = connect(&url).await;
+    let effects = tempfile::tempdir().unwrap();
+    let made = Database {
+        url,
+        admin,
+        effects,
+    };
+    made.reset().await;
+    Some(made)
+}
+
+async fn connect(url: &url::Url) -> Client {
+    let (client, connection) = tokio_postgres::connect(url.as_str(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+impl Database {
+    /// The fixture as it was.
+    pub(super) async fn reset(&self) {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/corpus/fixture_postgres.sql"
+        );
+        let sql = std::fs::read_to_string(path).unwrap();
+        self.admin
+            .batch_execute(&format!(
+                "select pg_advisory_lock(4711); {sql}; select pg_advisory_unlock(4711)"
+            ))
+            .await
+            .unwrap();
+    }
+
+    /// An executor that logs in as `user` (the superuser when empty).
+    pub(super) fn executor(&self, user: &str, allow: &[Effect], limits: Limits) -> Executor {
+        let mut url = self.url.clone();
+        if !user.is_empty() {
+            // Over a socket the user is a parameter, because the URL has no host.
+            let kept: Vec<(String, String)> = url
+                .query_pairs()
+                .filter(|(name, _)| name != "user")
+                .map(|(n, v)| (n.into_owned(), v.into_owned()))
+                .collect();
+            url.query_pairs_mut()
+                .clear()
+                .extend_pairs(&kept)
+                .append_pair("user", user);
+            let _no_host = url.set_username(user);
+        }
+        let settings = Settings {
+            target: Target {
+                name: "t".parse().unwrap(),
+                engine: Engine::Postgres,
+                environment: "test".into(),
+                labels: BTreeMap::new(),
+                allow: allow.iter().copied().collect(),
+                limits,
+                trusted: BTreeSet::new(),
+            },
+            url: url.to_string().into(),
+            allow_privileged_login: user.is_empty(),
+        };
+        Executor::new(settings, Arc::new(ParsePool::start().unwrap())).unwrap()
+    }
+
+    /// What a statement could have changed, read on a connection of its own.
+    pub(super) async fn state(&self) -> String {
+        let watcher = connect(&self.url).await;
+        let tables = "select relname from pg_class where relnamespace = 'public'::regnamespace \
+            and relkind in ('r', 'm') order by 1";
+        let mut state = Vec::new();
+        for row in watcher.query(tables, &[]).await.unwrap() {
+            let table: String = row.get(0);
+            state.push(text(&watcher, &format!(
+                "select '{table}', md5(string_agg(t::text, ',' order by t::text)) from public.\"{table}\" t"
+            )).await);
+        }
+        for sql in [
+            "select relname, relkind, relacl, reltriggers from (select relname, relkind, relacl, \
+                relhastriggers as reltriggers from pg_class where relnamespace = 'public'::regnamespace \
+                or relpersistence = 't') c order by 1",
+            "select last_value, is_called from public.seq1",
+            "select proname, md5(prosrc) from pg_proc where pronamespace = 'public'::regnamespace order by 1, 2",
+            "select rolname, rolsuper, rolpassword from pg_authid order by 1",
+            "select lomowner, loid, data from pg_largeobject_metadata m left join pg_largeobject l on l.loid = m.oid order by 2",
+            "select * from pg_db_role_setting order by 1, 2",
+            "select roname from pg_replication_origin order by 1",
+            "select slot_name from pg_replication_slots order by 1",
+            "select description from pg_description where objoid >= 16384 order by 1",
+            "select evtname from pg_event_trigger order by 1",
+            "select collname from pg_collation where collnamespace = 'public'::regnamespace order by 1",
+            "select extname from pg_extension order by 1",
+            "select rulename from pg_rewrite where oid >= 16384 order by 1",
+            "select tgname, tgenabled from pg_trigger order by 1, 2",
+            "select setting from pg_settings where name = 'statement_timeout'",
+            "select count(*) from pg_stat_activity where application_name = 'victim' and datname = current_database()",
+            "select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database \
+                where datname = current_database()) and pid in (select pid from pg_stat_activity where application_name = 'secondkey')",
+        ] {
+            state.push(text(&watcher, sql).await);
+        }
+        let files = std::fs::read_dir(self.effects.path()).unwrap();
+        state.push(format!("{} files", files.count()));
+        state.join("\n")
+    }
+
+    /// A connection whose name statements may want to end.
+    pub(super) async fn victim(&self) -> Client {
+        let mut url = self.url.clone();
+        url.query_pairs_mut()
+            .append_pair("application_name", "victim");
+        connect(&url).await
+    }
+}
+
+async fn text(client: &Client, sql: &str) -> String {
+    let messages = client.simple_query(sql).await.unwrap();
+    let row = |message: &SimpleQueryMessage| match message {
+        SimpleQueryMessage::Row(row) => {
+            let values: Vec<_> = (0..row.len())
+                .map(|at| row.get(at).unwrap_or("~"))
+                .collect();
+            Some(values.join("|"))
+        }
+        _ => None,
+    };
+    messages
+        .iter()
+        .filter_map(row)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Parses, judges, decides, signs, verifies and runs, as the whole program does; everything that
+/// came.
+pub(super) async fn run(
+    executor: &Executor,
+    sql: &str,
+    params: &[Value],
+) -> Result<Answer, Refusal> {
+    collect(start(executor, sql, params, CancellationToken::new()).await?).await
+}
+
+/// The same, up to the point where rows begin to come.
+pub(super) async fn start(
+    executor: &Executor,
+    sql: &str,
+    params: &[Value],
+    cancel: CancellationToken,
+) -> Result<Running, Refusal> {
+    let parser = ParsePool::start().unwrap();
+    let statement = parser.parse(Engine::Postgres, sql).await?;
+    let work = Work::Sql {
+        text: sql.into(),
+        params: params.to_vec(),
+    };
+    let judged = executor.judge(statement, &work).await?;
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let agent = AgentId::new(1, [1; 10]);
+    let decision = decide(&Ask {
+        request: &RequestId::new(1, [2; 10]),
+        principal: &Principal::new(PrincipalKind::Ai, "test"),
+        target: executor.target(),
+        agent: &agent,
+        work: &work,
+        statement: &judged,
+        found: None,
+        limits: executor.target().limits,
+    });
+    let grant = match decision {
+        Decision::Allow(grant) => grant,
+        Decision::Ask(refusal) | Decision::Deny(refusal) => return Err(refusal),
+    };
+    let now = Timestamp::from_unix_ms(1_000);
+    let verifier = Verifier::new(agent, [key.verifying_key()]);
+    let signed = Signer::new(key).sign(grant, TokenId::new(1, [3; 10]), now);
+    let token = verifier
+        .verify(signed.as_str().as_bytes(), work, now)
+        .unwrap();
+    executor.run(token, judged, cancel).await
+}
+
+/// Reads an answer to its end.
+pub(super) async fn collect(mut running: Running) -> Result<Answer, Refusal> {
+    let mut rows = Vec::new();
+    let columns = running.columns.iter();
+    let columns = columns
+        .map(|c| (c.name.clone(), c.type_name.clone()))
+        .collect();
+    loop {
+        match running
+            .events
+            .recv()
+            .await
+            .expect("the stream ended without a word")
+        {
+            Event::Rows(more) => rows.extend(more),
+            Event::Done { affected } => {
+                return Ok(Answer {
+                    columns,
+                    rows,
+                    affected,
+                });
+            }
+            Event::Failed(refusal) => return Err(refusal),
+        }
+    }
+}
