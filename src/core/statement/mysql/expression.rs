@@ -195,7 +195,7 @@ impl Walker<'_> {
         for argument in &list.args {
             match argument {
                 ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => {
-                    self.expression(expr)
+                    self.expression(expr);
                 }
                 ast::FunctionArg::Unnamed(
                     ast::FunctionArgExpr::Wildcard | ast::FunctionArgExpr::QualifiedWildcard(_),

@@ -25,7 +25,7 @@ pub(super) fn is_before_parenthesis(word: &str) -> bool {
 }
 
 /// Sorted, for the binary search.
-const HARMLESS: [&str; 461] = [
+const HARMLESS: [&str; 462] = [
     "abs",
     "acos",
     "add_months",
@@ -210,6 +210,7 @@ const HARMLESS: [&str; 461] = [
     "json_value",
     "lag",
     "last_day",
+    "last_insert_id",
     "last_value",
     "lastval",
     "lateral",

@@ -58,7 +58,7 @@ fn column(tokens: &[Token], at: usize) -> Option<&str> {
         return before(if before(2)?.is("not") { 3 } else { 2 })?.name();
     }
     if previous.is("and") && before(3)?.is("between") {
-        return before(4)?.name();
+        return before(if before(4)?.is("not") { 5 } else { 4 })?.name();
     }
     if previous.is_symbol("(") || previous.is_symbol(",") {
         back.find(|t| {

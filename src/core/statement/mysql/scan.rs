@@ -4,7 +4,7 @@
 //! This is the whole judgement of a query that the parser cannot read, and a second opinion on
 //! every other statement.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::functions;
 use super::lexer::{Kind, Token};
@@ -72,6 +72,7 @@ fn clause(word: &str, previous: Option<&Token>, after: &[Token], out: &mut State
 /// Records every function that is called and is not known to be harmless. `skip` holds the places
 /// of names that a parenthesis follows without a call.
 pub(super) fn functions(tokens: &[Token], skip: &BTreeSet<usize>, out: &mut Statement) {
+    let closings = closings(tokens);
     for (at, pair) in tokens.windows(2).enumerate() {
         let [token, next] = pair else { continue };
         let Some(name) = token.name() else { continue };
@@ -79,42 +80,46 @@ pub(super) fn functions(tokens: &[Token], skip: &BTreeSet<usize>, out: &mut Stat
             continue;
         }
         let previous = at.checked_sub(1).and_then(|i| tokens.get(i));
+        let close = closings.get(&(at + 1)).copied();
         if previous.is_some_and(|p| p.is_symbol(".")) {
             let schema = at.checked_sub(2).and_then(|i| tokens.get(i)?.name());
             call(schema, name, out);
-        } else if !is_no_call(tokens, at, token, previous) {
+        } else if !is_no_call(tokens, at, previous, close) {
             call(None, name, out);
         }
     }
 }
 
 /// Whether a name before a parenthesis is a keyword or names columns: `x (a) AS (`, `AS t (a)`.
-fn is_no_call(tokens: &[Token], at: usize, token: &Token, previous: Option<&Token>) -> bool {
-    let keyword = token.kind == Kind::Word && functions::is_before_parenthesis(&token.word);
-    let after = |n: usize| tokens.get(at + n);
-    let subquery = |t: &Token| t.is_any(&["select", "with", "values", "table"]);
-    let any = token.is_any(&["any", "some"]) && after(2).is_some_and(subquery);
-    let table_expression = closing(tokens, at + 1).is_some_and(|close| {
-        tokens.get(close + 1).is_some_and(|t| t.is("as"))
-            && tokens.get(close + 2).is_some_and(|t| t.is_symbol("("))
+fn is_no_call(tokens: &[Token], at: usize, previous: Option<&Token>, close: Option<usize>) -> bool {
+    let is = |place: usize, test: &dyn Fn(&Token) -> bool| tokens.get(place).is_some_and(test);
+    let keyword = is(at, &|t| {
+        t.kind == Kind::Word && functions::is_before_parenthesis(&t.word)
+    });
+    let any = is(at, &|t| t.is_any(&["any", "some"]))
+        && is(at + 2, &|t| {
+            t.is_any(&["select", "with", "values", "table"])
+        });
+    let table_expression = close.is_some_and(|close| {
+        is(close + 1, &|t| t.is("as")) && is(close + 2, &|t| t.is_symbol("("))
     });
     keyword || any || table_expression || previous.is_some_and(|p| p.is("as"))
 }
 
-/// The place of the parenthesis that closes the one at `open`.
-pub(super) fn closing(tokens: &[Token], open: usize) -> Option<usize> {
-    let mut depth = 0_usize;
-    for (at, token) in tokens.iter().enumerate().skip(open) {
+/// The place of the closing parenthesis for each opening one.
+fn closings(tokens: &[Token]) -> BTreeMap<usize, usize> {
+    let mut open = Vec::new();
+    let mut found = BTreeMap::new();
+    for (at, token) in tokens.iter().enumerate() {
         if token.is_symbol("(") {
-            depth += 1;
-        } else if token.is_symbol(")") {
-            depth = depth.checked_sub(1)?;
-            if depth == 0 {
-                return Some(at);
-            }
+            open.push(at);
+        } else if token.is_symbol(")")
+            && let Some(start) = open.pop()
+        {
+            found.insert(start, at);
         }
     }
-    None
+    found
 }
 
 /// Records one call.

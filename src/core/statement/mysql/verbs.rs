@@ -18,6 +18,9 @@ pub(super) fn holds_statements(tokens: &[Token]) -> bool {
     starts(["begin", "not"]) || defines && CODE.contains(&object(tokens).0.as_str())
 }
 
+/// The parser has no limit of its own for chains of joins, each of which takes stack.
+const MOST_JOINS: usize = 256;
+
 /// Records what the statement does.
 pub(super) fn judge(tokens: &[Token], out: &mut Statement) {
     let first = tokens.iter().find(|t| !t.is_symbol("("));
@@ -48,7 +51,15 @@ fn select(tokens: &[Token], out: &mut Statement) {
         }
         previous = Some(token);
     }
-    match query::parse(&render::canonical(tokens)) {
+    let joins = tokens
+        .iter()
+        .filter(|t| t.is_any(&["join", "straight_join"]));
+    let tree = if joins.count() > MOST_JOINS {
+        None
+    } else {
+        query::parse(&render::canonical(tokens))
+    };
+    match tree {
         Some(tree) => query::judge(&tree, out),
         None => scan::query(tokens, out),
     }
@@ -179,7 +190,8 @@ fn aliases(tables: &[Token]) -> Vec<(String, Name)> {
     let mut found = Vec::new();
     let mut rest = tables;
     while !rest.is_empty() {
-        let Some((table, length)) = name(rest) else {
+        let keyword = rest.first().is_some_and(|t| t.is_any(&AFTER_TABLE));
+        let Some((table, length)) = name(rest).filter(|_| !keyword) else {
             rest = rest.get(1..).unwrap_or_default();
             continue;
         };
@@ -194,7 +206,7 @@ fn aliases(tables: &[Token]) -> Vec<(String, Name)> {
     found
 }
 
-const AFTER_TABLE: [&str; 14] = [
+const AFTER_TABLE: [&str; 15] = [
     "on",
     "using",
     "join",
@@ -209,6 +221,7 @@ const AFTER_TABLE: [&str; 14] = [
     "force",
     "use",
     "ignore",
+    "outer",
 ];
 
 fn delete(rest: &[Token], out: &mut Statement) {
