@@ -7,6 +7,7 @@
 
 pub mod check;
 pub mod mysql;
+mod nearest;
 pub mod parsing;
 pub mod postgres;
 pub mod rows;

@@ -51,6 +51,22 @@ pub(super) fn parse(sql: &str) -> Result<Statement, Refusal> {
     Ok(out)
 }
 
+/// A text for the server to prepare and never to execute. Its grammar takes it only when `sql` is
+/// a query that can stand inside another one, which nothing with a side effect can.
+pub fn grammar_probe(sql: &str) -> Result<String, Refusal> {
+    let lexed = lexer::lex(sql)?;
+    let query = render::embeddable(sql, one(&lexed.list)?);
+    Ok(format!("SELECT EXISTS(\n{query}\n)"))
+}
+
+/// A piece of SQL, such as a server quotes in an error, without its literals. `None` when it
+/// cannot be read.
+pub fn without_literals(sql: &str) -> Option<String> {
+    lexer::lex(sql)
+        .ok()
+        .map(|lexed| render::redacted(&lexed.list))
+}
+
 /// The tokens of the one statement that the text has to be.
 fn one(tokens: &[Token]) -> Result<&[Token], Refusal> {
     let mut pieces = tokens

@@ -38,6 +38,8 @@ pub(super) struct Token {
     pub(super) word: String,
     /// Whether blanks or a comment stand before it.
     pub(super) gap: bool,
+    /// Where it stands in the text, in bytes.
+    pub(super) span: std::ops::Range<usize>,
 }
 
 impl Token {
@@ -74,7 +76,9 @@ pub(super) struct Tokens {
 /// Cuts `sql` into tokens. Refuses what the server would read by its version.
 pub(super) fn lex(sql: &str) -> Result<Tokens, Refusal> {
     let mut lexer = Lexer {
+        text: sql,
         rest: sql,
+        start: 0,
         gap: false,
         executable: false,
         tokens: Tokens::default(),
@@ -87,7 +91,10 @@ pub(super) fn lex(sql: &str) -> Result<Tokens, Refusal> {
 }
 
 struct Lexer<'a> {
+    text: &'a str,
     rest: &'a str,
+    /// Where the token that is being read begins.
+    start: usize,
     gap: bool,
     /// Inside `/*! ... */`, whose content both servers execute.
     executable: bool,
@@ -105,6 +112,7 @@ impl<'a> Lexer<'a> {
             return Ok(false);
         };
         let second = self.rest.chars().nth(1);
+        self.start = self.at();
         match first {
             ' ' | '\t'..='\r' => {
                 self.take(1);
@@ -131,6 +139,7 @@ impl<'a> Lexer<'a> {
             '.' if self.follows_name() => {
                 self.symbol(Kind::Symbol, 1);
                 if self.rest.starts_with(is_name_character) {
+                    self.start = self.at();
                     self.word();
                 }
             }
@@ -148,6 +157,10 @@ impl<'a> Lexer<'a> {
             }
         }
         Ok(true)
+    }
+
+    fn at(&self) -> usize {
+        self.text.len() - self.rest.len()
     }
 
     /// Takes `bytes` bytes, or to the end where that would cut a character.
@@ -180,6 +193,7 @@ impl<'a> Lexer<'a> {
             text,
             word,
             gap,
+            span: self.start..self.at(),
         });
     }
 

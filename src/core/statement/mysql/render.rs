@@ -31,6 +31,24 @@ fn quote(out: &mut String, name: &str) {
     out.push('`');
 }
 
+/// The query as written, without comments and the modifiers that only a whole statement may have.
+pub(super) fn embeddable(sql: &str, tokens: &[Token]) -> String {
+    const MODIFIERS: [&str; 3] = ["sql_cache", "sql_calc_found_rows", "sql_no_cache"];
+    let mut out = String::new();
+    let mut previous: Option<&Token> = None;
+    for token in tokens {
+        let modifier = token.is_any(&MODIFIERS) && previous.is_some_and(begins_select);
+        if token.gap {
+            out.push(' ');
+        }
+        if !modifier {
+            out.push_str(sql.get(token.span.clone()).unwrap_or_default());
+        }
+        previous = Some(token);
+    }
+    out
+}
+
 /// The statement in the spelling that the parser understands best.
 pub(super) fn canonical(tokens: &[Token]) -> String {
     let mut out = String::new();

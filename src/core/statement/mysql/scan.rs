@@ -212,6 +212,7 @@ pub(super) fn listed(tokens: &[Token]) -> BTreeSet<Name> {
         text: "from".into(),
         word: "from".into(),
         gap: false,
+        span: 0..0,
     };
     let with_from: Vec<Token> = std::iter::once(from)
         .chain(tokens.iter().cloned())

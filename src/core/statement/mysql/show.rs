@@ -87,7 +87,11 @@ pub(super) fn show(tokens: &[Token], out: &mut Statement) {
     .flatten()
     .map(|t| t.word.as_str())
     .collect();
-    out.kind = ["show"].into_iter().chain(words).collect::<Vec<_>>().join(" ");
+    out.kind = ["show"]
+        .into_iter()
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ");
     if !known {
         return out.worsen(
             Effect::Admin,
