@@ -50,12 +50,14 @@ pub async fn submit(
 ) -> Result<Answer, Refusal> {
     let request = broker.ids.request();
     let draft = |kind| broker.draft(kind, caller).request(&request);
+    let refused = match broker.target(ask.target.as_deref()) {
+        Ok(target) => draft(EventKind::RequestRefused).target(target.name.as_str()),
+        Err(_) => draft(EventKind::RequestRefused),
+    };
     let prepared = match prepare(broker, ask).await {
         Ok(prepared) => prepared,
         Err(refusal) => {
-            broker
-                .record_refusal(draft(EventKind::RequestRefused), &refusal)
-                .await?;
+            broker.record_refusal(refused, &refusal).await?;
             return Err(refusal);
         }
     };
