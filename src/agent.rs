@@ -7,13 +7,17 @@ pub mod collect;
 pub mod pages;
 pub mod spool;
 
+mod record;
+
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::collect::Collected;
 use crate::core::answer::{Column, Row};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::{AgentId, HandleId};
@@ -35,6 +39,8 @@ pub struct Agent {
     state: State,
     pages: Arc<Pages>,
     clock: Arc<dyn Clock>,
+    /// Held by each run that is under way.
+    working: Arc<RwLock<()>>,
 }
 
 /// What an agent is made of.
@@ -84,7 +90,7 @@ pub struct Truncated {
     pub handle: Option<HandleId>,
     /// The number of the first row after this page, counted from 0.
     pub next: u64,
-    /// What to do when not even one row fits.
+    /// What to do when not even one row fits, or what broke.
     pub note: Option<String>,
 }
 
@@ -93,6 +99,8 @@ pub struct Truncated {
 pub enum Cut {
     /// The page's limit in bytes.
     Bytes,
+    /// The statement broke while further rows were read.
+    Error,
     /// The page's limit in rows.
     Rows,
     /// The space kept for results.
@@ -106,6 +114,7 @@ impl Cut {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Bytes => "bytes",
+            Self::Error => "error",
             Self::Rows => "rows",
             Self::Spool => "spool",
             Self::Time => "time",
@@ -147,7 +156,16 @@ impl Agent {
             state,
             pages,
             clock,
+            working: Arc::default(),
         }
+    }
+
+    /// Waits for the end of what is under way, and begins nothing more. Work above `read` goes on
+    /// when its caller has left, and has to be recorded before the process may end.
+    pub async fn finish(&self) {
+        let working = Arc::clone(&self.working).write_owned().await;
+        // For good: whoever comes now would not be recorded.
+        std::mem::forget(working);
     }
 
     /// Whom tokens must name.
@@ -183,14 +201,23 @@ impl Agent {
             }
         };
         match self.judge(&verified).await {
+            Ok(_) if cancel.is_cancelled() => {
+                let refusal = record::cancelled();
+                self.record_refusal(Some(verified.claims()), &refusal)
+                    .await?;
+                Err(refusal.into())
+            }
             Ok((executor, statement)) => {
+                let working = Arc::clone(&self.working).read_owned().await;
                 let agent = Arc::clone(self);
-                let task =
-                    tokio::spawn(
-                        async move { agent.run(verified, &executor, statement, cancel).await },
-                    );
+                let task = tokio::spawn(async move {
+                    let _working = working;
+                    agent
+                        .run_to_the_end(verified, &executor, statement, cancel)
+                        .await
+                });
                 task.await
-                    .unwrap_or_else(|_| Err(internal()))
+                    .unwrap_or_else(|_| Err(record::broken()))
                     .map_err(NotRun::from)
             }
             Err(not_run) => {
@@ -233,7 +260,8 @@ impl Agent {
         Ok((Arc::clone(executor), statement))
     }
 
-    async fn run(
+    /// From the intent to the outcome, both of them recorded.
+    async fn run_to_the_end(
         &self,
         token: VerifiedToken,
         executor: &Executor,
@@ -249,21 +277,22 @@ impl Agent {
         } else {
             CancellationToken::new()
         };
-        let outcome = match executor.run(token, statement, cancel).await {
-            Ok(running) => collect::first_page(running, &claims, effect, &self.pages).await,
-            Err(refusal) => Err(refusal),
+        let run = async {
+            let running = executor.run(token, statement, cancel).await?;
+            collect::first_page(running, &claims, effect, &self.pages).await
         };
+        let outcome = AssertUnwindSafe(run)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Err(record::broken_while(effect)));
         let elapsed_ms = self.clock.now().unix_ms().saturating_sub(started.unix_ms());
         let elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(0);
-        self.state
-            .log()
-            .append(outcome_draft(
-                &claims,
-                &outcome,
-                elapsed_ms,
-                self.clock.as_ref(),
-            ))
-            .await?;
+        let draft = record::outcome(&claims, &outcome, elapsed_ms, self.clock.as_ref());
+        if let Err(error) = self.state.log().append(draft.clone()).await {
+            // It is tried again until it can be written, and nothing else runs before that.
+            self.state.log().append_soon(draft);
+            return Err(record::unrecorded(effect, &outcome, &error));
+        }
         let collected = outcome?;
         Ok(Report {
             effect,
@@ -302,7 +331,7 @@ impl Agent {
     }
 
     fn draft(&self, kind: EventKind, claims: &Claims) -> Draft {
-        draft_of(claims, kind, self.clock.as_ref())
+        record::draft(claims, kind, self.clock.as_ref())
     }
 
     async fn record_refusal(
@@ -336,45 +365,4 @@ fn within_relations(claims: &Claims, parsed: &Statement) -> Result<(), Refusal> 
         ));
     }
     Ok(())
-}
-
-fn outcome_draft(
-    claims: &Claims,
-    outcome: &Result<Collected, Refusal>,
-    elapsed_ms: u64,
-    clock: &dyn Clock,
-) -> Draft {
-    let kind = match outcome {
-        Ok(_) => EventKind::ExecutionSucceeded,
-        Err(refusal) if refusal.code == Code::Cancelled => EventKind::ExecutionCancelled,
-        Err(refusal) if refusal.code == Code::OutcomeUnknown => EventKind::ExecutionUnknown,
-        Err(_) => EventKind::ExecutionFailed,
-    };
-    let draft = draft_of(claims, kind, clock).elapsed_ms(elapsed_ms);
-    match outcome {
-        Ok(collected) => {
-            let shown = collected.rows.len() as u64;
-            let draft = draft.number("shown", shown);
-            match (collected.affected, &collected.truncated) {
-                (Some(affected), _) => draft.rows(affected),
-                (None, None) => draft.rows(shown),
-                (None, Some(cut)) => draft.number("at_least", cut.at_least),
-            }
-        }
-        Err(refusal) => draft.refusal(refusal),
-    }
-}
-
-fn draft_of(claims: &Claims, kind: EventKind, clock: &dyn Clock) -> Draft {
-    Draft::new(clock.now(), kind)
-        .by(&claims.sub)
-        .request(&claims.request)
-        .target(&claims.target)
-}
-
-fn internal() -> Refusal {
-    Refusal::new(
-        Code::Internal,
-        "the statement's task broke; see the log on stderr",
-    )
 }

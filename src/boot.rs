@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::agent::{Agent, Pages, Parts};
 use crate::broker::Broker;
 use crate::config::{Config, TargetConfig};
+use crate::core::audit::Draft;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::time::Clock;
 use crate::exec::{Executor, ParsePool, Settings};
@@ -19,6 +20,15 @@ pub struct Local {
     pub broker: Arc<Broker>,
     /// The state folder; close it at the end.
     pub state: State,
+}
+
+impl Local {
+    /// Waits for work that goes on without its caller, records `last`, and closes the state folder.
+    pub async fn close(&self, last: Draft) -> Result<(), Refusal> {
+        self.broker.agent.finish().await;
+        self.state.log().append_soon(last);
+        Ok(self.state.close().await?)
+    }
 }
 
 /// Puts local mode together. Connects to no target: a database that is down is no reason not to

@@ -9,6 +9,8 @@ pub mod schema;
 pub mod serve;
 pub mod tools;
 
+mod stdio;
+
 use std::sync::Arc;
 
 use rmcp::ServerHandler;
@@ -20,11 +22,17 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
+use tokio::sync::Semaphore;
 
 use crate::broker::{Broker, Caller};
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::statement::Effect;
 use crate::mcp::tools::Tool;
+
+/// The largest message from a client, in bytes: a statement with all its parameters fits.
+const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Statements under way at the same time; more wait for their turn.
+const CALLS: usize = 64;
 
 /// The MCP server of one process.
 #[derive(Clone, Debug)]
@@ -32,6 +40,7 @@ pub struct Server {
     broker: Arc<Broker>,
     os_user: Arc<str>,
     tools: Arc<[Listed]>,
+    turns: Arc<Semaphore>,
 }
 
 impl Server {
@@ -49,6 +58,7 @@ impl Server {
             broker,
             os_user: os_user.into(),
             tools,
+            turns: Arc::new(Semaphore::new(CALLS)),
         }
     }
 
@@ -97,7 +107,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let caller = self.caller(&context);
-        call::call(&self.broker, caller, request, context)
+        call::call(self, &caller, request, context)
             .await
             .map(Into::into)
     }

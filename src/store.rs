@@ -32,7 +32,7 @@ use crate::core::time::Clock;
 use crate::core::work::Digest;
 use folder::Folder;
 use keys::TokenKeyring;
-use log::{Keeper, Writer};
+use log::{Keeper, Place, Writer};
 
 /// The workspace of local mode.
 pub const WORKSPACE: &str = "local";
@@ -86,6 +86,7 @@ impl State {
             connection,
             workspace: WORKSPACE.to_owned(),
             birth,
+            place: Place::new(&folder)?,
         };
         let keeper = Keeper::new(folder.clone(), WORKSPACE, Arc::clone(&clock));
         let log = Log::start(writer, keeper, folder.clone())?;

@@ -105,18 +105,23 @@ impl Pages {
         let shown = page.rows.len() as u64;
         let cut = page.cut.or(match &end {
             Some(End::Cut(cut)) => Some(*cut),
-            Some(End::Failed(_)) => Some(Cut::Time),
+            Some(End::Failed(_)) => Some(Cut::Error),
             Some(End::Complete) | None => None,
         });
-        let more = from + shown < total;
+        let next = from.saturating_add(shown);
+        let more = next < total;
+        let broke = match end {
+            Some(End::Failed(ref refusal)) if !more => Some(refusal.message.clone()),
+            _ => None,
+        };
         let truncated = cut.map(|by| Truncated {
             by,
             shown,
             at_least: total,
             exact: matches!(end, Some(End::Complete)),
             handle: more.then(|| handle.clone()),
-            next: from + shown,
-            note: page.note,
+            next,
+            note: page.note.or(broke),
         });
         Ok(PageOfRows {
             columns: spool.columns().to_vec(),

@@ -55,33 +55,44 @@ pub(super) async fn run(args: McpArgs, shared: Shared) -> Result<Exit, Failure> 
         .await
         .map_err(Refusal::from)?;
     let server = Server::new(Arc::clone(&local.broker), &around.os_user());
+    let closing = CancellationToken::new();
+    close_when_asked(closing.clone());
     let outcome = match args.http {
-        None => serve::stdio(server).await,
-        Some(address) => over_http(server, address, &around).await,
+        None => serve::stdio(server, closing).await,
+        Some(address) => over_http(server, address, closing, &around).await,
     };
-    log.append_soon(event(EventKind::ServerStopped));
-    local.state.close().await.map_err(Refusal::from)?;
+    local.close(event(EventKind::ServerStopped)).await?;
     outcome?;
     Ok(Exit::Done)
 }
 
-async fn over_http(server: Server, address: SocketAddr, around: &Surroundings) -> io::Result<()> {
+async fn over_http(
+    server: Server,
+    address: SocketAddr,
+    closing: CancellationToken,
+    around: &Surroundings,
+) -> io::Result<()> {
     let given = around.environment.text(TOKEN_VARIABLE);
     let token = match given {
         Some(token) => token,
         None => hex::encode(random::<32>()?),
     };
-    let closing = CancellationToken::new();
-    let door = http::open(address, SecretString::from(token.clone()), closing.clone()).await?;
+    let door = http::open(address, SecretString::from(token.clone()), closing).await?;
     output::say(&format!(
         "http://{}/mcp\nAuthorization: Bearer {token}",
         door.address()?
     ))?;
+    http::serve(server, door).await
+}
+
+/// Closes when the system asks. Who asks twice does not want to wait for what is under way.
+fn close_when_asked(closing: CancellationToken) {
     tokio::spawn(async move {
         interrupted().await;
         closing.cancel();
+        interrupted().await;
+        std::process::exit(1);
     });
-    http::serve(server, door).await
 }
 
 /// Waits until somebody wants this process to end.

@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Broker, Caller};
+use crate::broker::Caller;
 use crate::core::limits::Limits;
 use crate::core::refusal::{Code, Refusal};
+use crate::mcp::Server;
 use crate::mcp::tools::{Context, Tool};
 
 /// The first sign of life, before a client loses patience with a silent HTTP answer.
@@ -27,8 +28,8 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// Makes a call. Refusals are results that the model reads; only an unknown tool is a fault.
 pub(super) async fn call(
-    broker: &Broker,
-    caller: Caller,
+    server: &Server,
+    caller: &Caller,
     request: CallToolRequestParams,
     context: RequestContext<RoleServer>,
 ) -> Result<CallToolResult, ErrorData> {
@@ -39,7 +40,7 @@ pub(super) async fn call(
     // Whatever ends this call early, even being dropped, cancels the read behind it. A call that
     // was answered leaves the read alone: it goes on into the spool.
     let unanswered = cancel.clone().drop_guard();
-    let answer = guarded(broker, &caller, tool, request, cancel.clone());
+    let answer = answer(server, caller, tool, request, cancel.clone());
     tokio::pin!(answer);
     let mut beats = interval_at(Instant::now() + FIRST_HEARTBEAT, HEARTBEAT);
     let started = Instant::now();
@@ -54,24 +55,53 @@ pub(super) async fn call(
     Ok(answer.map_or_else(|refusal| refused(&refusal), answered))
 }
 
-async fn guarded(
-    broker: &Broker,
+async fn answer(
+    server: &Server,
     caller: &Caller,
     tool: Tool,
     request: CallToolRequestParams,
     cancel: CancellationToken,
 ) -> Result<Value, Refusal> {
-    let longest = Duration::from_millis(u64::from(Limits::MAX.time_ms)) + GRACE;
+    // Who asks how things are need not wait behind what is slow.
+    let _turn = match tool {
+        Tool::SqlExecute => Some(turn(server, &cancel).await?),
+        Tool::DescribeTable
+        | Tool::Health
+        | Tool::ListTables
+        | Tool::ResultPage
+        | Tool::Whoami => None,
+    };
     let context = Context {
-        broker,
+        broker: &server.broker,
         caller,
         cancel,
     };
+    let longest = Duration::from_millis(u64::from(Limits::MAX.time_ms)) + GRACE;
     let call = tool.call(request.arguments.unwrap_or_default(), context);
+    guarded(tool.name(), longest, call).await
+}
+
+async fn turn<'a>(
+    server: &'a Server,
+    cancel: &CancellationToken,
+) -> Result<tokio::sync::SemaphorePermit<'a>, Refusal> {
+    let gone = || Refusal::new(Code::Cancelled, "the call was cancelled before its turn came");
+    tokio::select! {
+        turn = server.turns.acquire() => turn.map_err(|_| gone()),
+        () = cancel.cancelled() => Err(gone()),
+    }
+}
+
+/// Waits for a call, but not for ever, and not at the price of the whole server.
+async fn guarded<T>(
+    tool: &'static str,
+    longest: Duration,
+    call: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
     match timeout(longest, AssertUnwindSafe(call).catch_unwind()).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => {
-            tracing::error!(tool = tool.name(), "a tool call panicked");
+            tracing::error!(tool, "a tool call panicked");
             Err(Refusal::new(
                 Code::Internal,
                 "this call broke inside SecondKey; others go on",
@@ -112,4 +142,29 @@ fn refused(refusal: &Refusal) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(
         json!({ "error": refusal }).to_string(),
     )])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_and_the_next_call_goes_on() {
+        let broken = guarded("sql_execute", GRACE, async {
+            tokio::task::yield_now().await;
+            assert!(std::hint::black_box(false), "CANARY-panic");
+            Ok(1)
+        });
+        let refusal = broken.await.unwrap_err();
+        assert_eq!(refusal.code, Code::Internal);
+        assert!(!format!("{refusal:?}").contains("CANARY"), "{refusal:?}");
+        assert_eq!(guarded("sql_execute", GRACE, async { Ok(2) }).await, Ok(2));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_never_ends_is_ended() {
+        let endless = std::future::pending::<Result<(), Refusal>>();
+        let refusal = guarded("health", Duration::from_millis(5), endless).await;
+        assert_eq!(refusal.unwrap_err().code, Code::TimeLimit);
+    }
 }

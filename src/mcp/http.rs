@@ -19,10 +19,8 @@ use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::mcp::Server;
+use crate::mcp::{MESSAGE_BYTES, Server};
 
-/// The largest request body, in bytes: a statement with all its parameters fits.
-const BODY_BYTES: usize = 4 * 1024 * 1024;
 /// How often a silent stream is kept alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -80,7 +78,7 @@ pub async fn serve(server: Server, door: Door) -> std::io::Result<()> {
         ])
         .enforce_origin_validation()
         .with_sse_keep_alive(Some(KEEP_ALIVE))
-        .with_max_request_body_bytes(BODY_BYTES)
+        .with_max_request_body_bytes(MESSAGE_BYTES)
         .with_cancellation_token(closing.clone());
     let sessions = Arc::new(LocalSessionManager::default());
     let mcp = StreamableHttpService::new(move || Ok(server.clone()), sessions, config);

@@ -1,20 +1,55 @@
 //! Serving MCP on standard input and output.
 
+use std::io;
+
 use rmcp::ServiceExt as _;
 use rmcp::service::ServerInitializeError;
-use rmcp::transport::stdio_pipes;
+use tokio_util::sync::CancellationToken;
 
 use crate::mcp::Server;
+use crate::mcp::stdio::Pipe;
 
-/// Serves one client until its input ends; calls under way are finished first.
-pub async fn stdio(server: Server) -> std::io::Result<()> {
-    match server.serve(stdio_pipes()).await {
-        Ok(running) => {
-            running.waiting().await.map_err(std::io::Error::other)?;
-            Ok(())
+/// Serves one client until its input ends; what it asked for before that is answered first. When
+/// the client is gone, or `closing` fires, its reads are cancelled instead.
+pub async fn stdio(server: Server, closing: CancellationToken) -> io::Result<()> {
+    let pipe = Pipe::open();
+    let served = converse(server, pipe.clone(), closing.clone());
+    tokio::pin!(served);
+    tokio::select! {
+        outcome = &mut served => return outcome,
+        () = pipe.abandoned() => {
+            tracing::info!("the client is gone");
+            closing.cancel();
         }
-        // A client that leaves before it says anything has done nothing wrong.
-        Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
-        Err(error) => Err(std::io::Error::other(error)),
+    }
+    served.await
+}
+
+async fn converse(server: Server, pipe: Pipe, closing: CancellationToken) -> io::Result<()> {
+    loop {
+        match server
+            .clone()
+            .serve_with_ct(pipe.clone(), closing.clone())
+            .await
+        {
+            Ok(running) => {
+                running.waiting().await.map_err(io::Error::other)?;
+                return Ok(());
+            }
+            // A client that says something before its greeting, or whose greeting was refused in an
+            // answer, may try again.
+            Err(
+                ServerInitializeError::ExpectedInitializeRequest(Some(_))
+                | ServerInitializeError::InitializeFailed(_),
+            ) => {}
+            // A client that leaves before it has greeted has done nothing wrong.
+            Err(
+                ServerInitializeError::ConnectionClosed(_)
+                | ServerInitializeError::TransportError { .. }
+                | ServerInitializeError::Cancelled,
+            ) => return Ok(()),
+            // Its message repeats what the client sent.
+            Err(_) => return Err(io::Error::other("the client's greeting was not understood")),
+        }
     }
 }

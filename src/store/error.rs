@@ -27,6 +27,12 @@ pub enum StoreError {
     /// No space is left.
     #[error("the disk of the state folder is full")]
     Full,
+    /// Somebody took a file away, or put another in its place, while it was in use.
+    #[error("`{}` was removed or replaced while it was in use; put it back and start secondkey again", path.display())]
+    Gone {
+        /// Which file.
+        path: PathBuf,
+    },
     /// Others on this machine could read or change it.
     #[error("`{}` is open to other users (mode {mode:04o}); close it with `chmod {} {}`", path.display(), expected_mode(*mode), path.display())]
     Insecure {

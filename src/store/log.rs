@@ -7,6 +7,7 @@
 pub mod reading;
 
 mod keeper;
+mod place;
 mod writer;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use crate::store::folder::Folder;
 pub use reading::{Filter, Lines, Record, Report, Select};
 
 pub(super) use keeper::Keeper;
+pub(super) use place::Place;
 pub(super) use writer::Writer;
 
 /// Where an entry stands.

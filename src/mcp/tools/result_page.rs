@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::collect;
 use crate::core::answer::{Column, Row};
-use crate::core::refusal::Refusal;
+use crate::core::refusal::{Code, Refusal};
 use crate::mcp::tools::Context;
 use crate::mcp::tools::sql_execute::Truncated;
 
@@ -36,7 +36,14 @@ pub(super) async fn call(args: Args, context: &Context<'_>) -> Result<Page, Refu
         from,
         max_rows,
     } = args;
-    let page = collect::page(context.broker, context.caller, &handle, from, max_rows).await?;
+    let page = collect::page(context.broker, context.caller, &handle, from, max_rows);
+    // The rows may still be on their way; whoever has left does not wait for them.
+    let page = tokio::select! {
+        page = page => page?,
+        () = context.cancel.cancelled() => {
+            return Err(Refusal::new(Code::Cancelled, "the call was cancelled"));
+        }
+    };
     Ok(Page {
         columns: page.columns,
         rows: page.rows,

@@ -12,6 +12,7 @@ use crate::core::time::Timestamp;
 use crate::store::database::patiently;
 use crate::store::error::{BeginError, StoreError};
 use crate::store::log::keeper::{Keeper, News, Task};
+use crate::store::log::place::Place;
 use crate::store::log::reading::{last, signed};
 use crate::store::log::{Answer, Job, Sealed, Start};
 
@@ -26,6 +27,7 @@ pub(in crate::store) struct Writer {
     pub(in crate::store) connection: Connection,
     pub(in crate::store) workspace: String,
     pub(in crate::store) birth: Timestamp,
+    pub(in crate::store) place: Place,
 }
 
 /// Starts the writer and its keeper, each on a thread of its own.
@@ -163,6 +165,7 @@ impl Running {
     }
 
     fn commit(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
+        self.writer.place.check()?;
         let asked = |item: &Item| matches!(item, Item::Begin(start, _) if start.synced);
         let synced = items.iter().any(asked) || self.news.sync_failed();
         let written = patiently(|| {
@@ -177,6 +180,7 @@ impl Running {
         });
         let outcomes =
             written.map_err(|error| StoreError::sqlite("write to the audit log", &error))?;
+        self.writer.place.remember_wal();
         let mut sealed = outcomes.iter().flatten().map(|sealed| sealed.sequence);
         if let Some(first) = sealed.next() {
             let last = sealed.next_back().unwrap_or(first);
