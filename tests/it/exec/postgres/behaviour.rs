@@ -1,1 +1,315 @@
+//! How an executor behaves: streams, limits, cancels, catalogue facts, errors, powers of a login.
 
+use std::time::{Duration, Instant};
+
+use secondkey::core::limits::Limits;
+use secondkey::core::refusal::Code;
+use secondkey::core::statement::Effect;
+use secondkey::exec::Event;
+use secondkey::exec::check::Verdict;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::fixture::{Database, database, run, start};
+
+const READ: &[Effect] = &[Effect::Read];
+
+/// How many statements of ours run on the server.
+async fn running(database: &Database) -> i64 {
+    let sql = "select count(*) from pg_stat_activity where application_name = 'secondkey' \
+        and datname = current_database() and state = 'active'";
+    database.admin.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+/// Waits until nothing of ours runs on the server; the time that took.
+async fn quiet(database: &Database) -> Duration {
+    let began = Instant::now();
+    while running(database).await > 0 {
+        assert!(began.elapsed() < Duration::from_secs(5), "it still runs");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    began.elapsed()
+}
+
+const ENDLESS: &str =
+    "select count(*) from generate_series(1, 30000) a, generate_series(1, 30000) b";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_stream_and_a_dropped_reader_stops_them_at_the_server() {
+    let Some(database) = database("streams").await else {
+        return;
+    };
+    let executor = database.executor("bench_ro", READ, Limits::DEFAULT);
+    let sql = "select n from generate_series(1, 2000000) n";
+    let mut reading = start(&executor, sql, &[], CancellationToken::new())
+        .await
+        .unwrap();
+    match reading.events.recv().await.unwrap() {
+        Event::Rows(rows) => assert_eq!(rows.len(), 201),
+        other => panic!("{other:?}"),
+    }
+    drop(reading);
+    quiet(&database).await;
+    let all = run(&executor, "select n from generate_series(1, 1234) n", &[])
+        .await
+        .unwrap();
+    assert_eq!(all.rows.len(), 1234);
+    assert_eq!(all.rows[1233], [json!(1234)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_limits_cancels_and_callers_that_leave_end_the_statement() {
+    let Some(database) = database("stops").await else {
+        return;
+    };
+    let limits = Limits {
+        time_ms: 300,
+        ..Limits::DEFAULT
+    };
+    let short = database.executor("bench_ro", READ, limits);
+    assert_eq!(
+        run(&short, ENDLESS, &[]).await.unwrap_err().code,
+        Code::TimeLimit
+    );
+    quiet(&database).await;
+
+    let executor = database.executor("bench_ro", READ, Limits::DEFAULT);
+    run(&executor, "select 1", &[]).await.unwrap();
+    let cancel = CancellationToken::new();
+    let soon = cancel.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        soon.cancel();
+    });
+    let refusal = start(&executor, ENDLESS, &[], cancel).await.unwrap_err();
+    assert_eq!(refusal.code, Code::Cancelled);
+    quiet(&database).await;
+
+    let left = start(&executor, ENDLESS, &[], CancellationToken::new());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), left)
+            .await
+            .is_err()
+    );
+    assert!(quiet(&database).await < Duration::from_secs(1));
+    run(&executor, "select 1", &[]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_huge_cell_ends_its_connection_and_nothing_else() {
+    let Some(database) = database("huge").await else {
+        return;
+    };
+    let executor = database.executor("bench_ro", READ, Limits::DEFAULT);
+    let refusal = run(
+        &executor,
+        "select repeat('x', 20000000 * id) from users",
+        &[],
+    )
+    .await
+    .unwrap_err();
+    assert!(refusal.message.contains("16 MiB"), "{refusal:?}");
+    run(&executor, "select 1", &[]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_judged_by_what_they_stand_for() {
+    let Some(database) = database("names").await else {
+        return;
+    };
+    database
+        .admin
+        .batch_execute(
+            "create function via(a int) returns int language sql as 'select wipe() + a'; \
+             create function kind_one(a int) returns int language sql begin atomic select a + 1; end; \
+             create function lower(u users) returns text language plpgsql as $$ begin perform wipe(); return 'x'; end $$; \
+             create view v_deep as select * from (select via(id) from users) q; \
+             create view v_kind as select id, kind_one(id) as k from users; \
+             create table guarded (id int); alter table guarded enable row level security; \
+             create policy p on guarded using (wipe() > 0); \
+             create table parent (id int); create table child () inherits (parent); \
+             create cast (users as text) with function lower(users); \
+             create aggregate fine_sum (int) (sfunc = int4pl, stype = int, initcond = '0'); \
+             create table ruled (id int); \
+             create rule r as on delete to ruled do instead truncate orders;",
+        )
+        .await
+        .unwrap();
+    let allow = [Effect::Read, Effect::Write];
+    let executor = database.executor("", &allow, Limits::DEFAULT);
+    let before = database.state().await;
+    for sql in [
+        "select via(1)",
+        "select * from v_deep",
+        "select * from v_evil",
+        "select lower(u) from users u",
+        "select u.lower from users u",
+        "select u.evil from users u",
+        "select (u).evil from users u",
+        "select u::text from users u",
+        "select 1 === 2",
+        "select 1 operator(public.===) 2",
+        "select evil_agg(1)",
+        "select 'x'::evil_text",
+        "select evil_text('x')",
+        "select array['x']::evil_text[]",
+        "select * from json_to_record('{\"a\":1}') as x(a evil_text)",
+        "select * from guarded",
+        "delete from ruled",
+        "select public.dblink('x', 'y')",
+        "select public.crosstab('select 1')",
+        "explain analyze select * from v_evil",
+        "select wipe() from nosuch",
+    ] {
+        let refusal = run(&executor, sql, &[]).await.expect_err(sql);
+        assert!(
+            matches!(
+                refusal.code,
+                Code::Forbidden | Code::ApprovalRequired | Code::UnknownTable
+            ),
+            "{sql}: {refusal:?}"
+        );
+    }
+    assert_eq!(before, database.state().await);
+    for sql in [
+        "select safe_add(1, 2), kind_one(1), fine_sum(id) from users",
+        "select * from v_kind",
+        "select u.name, u from users u",
+        "select * from parent",
+        "select lower(name), u.email from users u",
+        "select 'x' || 'y'",
+        "select name(u) from users u",
+        "select c.relname from pg_class c where c.oid = 'users'::regclass",
+        "select table_name from information_schema.columns limit 1",
+        "select count(*) from pg_stat_activity",
+    ] {
+        run(&executor, sql, &[])
+            .await
+            .unwrap_or_else(|e| panic!("{sql}: {e}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_name_what_is_near_and_show_no_value() {
+    let Some(database) = database("errors").await else {
+        return;
+    };
+    let executor = database.executor("bench_ro", READ, Limits::DEFAULT);
+    for (sql, code, part) in [
+        ("select * from user", Code::DatabaseError, ""),
+        ("select * from userz", Code::UnknownTable, "users"),
+        ("select nam from users", Code::UnknownColumn, "name"),
+        ("select u.nam from users u", Code::UnknownColumn, "name"),
+        (
+            "select lenght(name) from users",
+            Code::DatabaseError,
+            "length",
+        ),
+        (
+            "select ('secret' || name)::int from users",
+            Code::DatabaseError,
+            "",
+        ),
+        ("select 1 / 0", Code::DatabaseError, ""),
+    ] {
+        match run(&executor, sql, &[]).await {
+            Ok(_) => assert_eq!(sql, "select * from user"),
+            Err(refusal) => {
+                assert_eq!(refusal.code, code, "{sql}: {refusal:?}");
+                assert!(
+                    refusal.hint.clone().unwrap_or_default().contains(part),
+                    "{sql}: {refusal:?}"
+                );
+                assert!(!format!("{refusal:?}").contains("secret"), "{refusal:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_stand_or_fall_whole() {
+    let Some(database) = database("changes").await else {
+        return;
+    };
+    let all = &[Effect::Read, Effect::Write, Effect::Schema, Effect::Admin];
+    let executor = database.executor("", all, Limits::DEFAULT);
+    let done = run(
+        &executor,
+        "update orders set amount = amount + $1",
+        &[json!(1)],
+    )
+    .await
+    .unwrap();
+    assert_eq!(done.affected, Some(3));
+    let before = database.state().await;
+    for sql in [
+        "insert into users values (1)",
+        "delete from users",
+        "begin",
+        "commit",
+    ] {
+        assert!(run(&executor, sql, &[]).await.is_err(), "{sql}");
+    }
+    assert_eq!(before, database.state().await);
+    for sql in [
+        "vacuum orders",
+        "create index concurrently on orders(note)",
+        "set work_mem = '64MB'",
+    ] {
+        run(&executor, sql, &[])
+            .await
+            .unwrap_or_else(|e| panic!("{sql}: {e}"));
+    }
+    let kept = run(&executor, "show work_mem", &[]).await.unwrap();
+    assert_eq!(kept.rows, [[json!("4MB")]], "a setting met the next caller");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_powerful_login_is_refused_where_only_reads_run() {
+    let Some(database) = database("powers").await else {
+        return;
+    };
+    let executor = database.executor_where("", READ, Limits::DEFAULT, false);
+    let refusal = run(&executor, "select count(*) from users", &[])
+        .await
+        .unwrap_err();
+    assert_eq!(refusal.code, Code::PrivilegedLogin);
+    assert!(
+        executor
+            .check()
+            .await
+            .iter()
+            .any(|c| c.verdict == Verdict::Bad)
+    );
+    let plain = database.executor("bench_ro", READ, Limits::DEFAULT);
+    let checks = plain.check().await;
+    assert!(
+        checks.iter().all(|c| c.verdict != Verdict::Bad),
+        "{checks:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_listed_and_described() {
+    let Some(database) = database("tables").await else {
+        return;
+    };
+    let executor = database.executor("bench_ro", READ, Limits::DEFAULT);
+    let names: Vec<_> = executor.list_tables(None, Some("ORDER")).await.unwrap();
+    assert!(
+        names
+            .iter()
+            .any(|t| t.name == "orders" && t.kind == "table"),
+        "{names:?}"
+    );
+    let orders = executor.describe_table("public.orders").await.unwrap();
+    assert_eq!(orders.primary_key, ["id"]);
+    assert_eq!(orders.foreign_keys[0].table, "users");
+    assert_eq!(orders.columns[1].type_name, "integer");
+    let users = executor.describe_table("users").await.unwrap();
+    assert_eq!(users.referenced_by[0].table, "orders");
+    assert_eq!(users.indexes[0].columns, ["tags"]);
+    let refusal = executor.describe_table("oders").await.unwrap_err();
+    assert_eq!(refusal.code, Code::UnknownTable);
+    assert!(refusal.hint.unwrap().contains("orders"));
+}

@@ -89,6 +89,17 @@ impl Database {
 
     /// An executor that logs in as `user` (the superuser when empty).
     pub(super) fn executor(&self, user: &str, allow: &[Effect], limits: Limits) -> Executor {
+        self.executor_where(user, allow, limits, user.is_empty())
+    }
+
+    /// The same, saying whether a powerful login is accepted.
+    pub(super) fn executor_where(
+        &self,
+        user: &str,
+        allow: &[Effect],
+        limits: Limits,
+        allow_privileged_login: bool,
+    ) -> Executor {
         let mut url = self.url.clone();
         if !user.is_empty() {
             // Over a socket the user is a parameter, because the URL has no host.
@@ -114,7 +125,7 @@ impl Database {
                 trusted: BTreeSet::new(),
             },
             url: url.to_string().into(),
-            allow_privileged_login: user.is_empty(),
+            allow_privileged_login,
         };
         Executor::new(settings, Arc::new(ParsePool::start().unwrap())).unwrap()
     }
