@@ -14,9 +14,11 @@ mod syntax;
 mod tree;
 mod walk;
 
+use std::collections::BTreeSet;
+
 use crate::core::engine::Engine;
 use crate::core::refusal::{Code, Refusal};
-use crate::core::statement::{Effect, Shape, Statement};
+use crate::core::statement::{Effect, Names, Shape, Statement};
 
 use tree::Tree;
 
@@ -42,9 +44,9 @@ fn blank() -> Statement {
         kind: String::new(),
         shape: Shape::Change,
         reasons: Vec::new(),
-        reads: Default::default(),
-        writes: Default::default(),
-        names: Default::default(),
+        reads: BTreeSet::new(),
+        writes: BTreeSet::new(),
+        names: Names::default(),
         placeholders: 0,
         redacted: String::new(),
     }

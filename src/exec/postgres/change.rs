@@ -12,7 +12,7 @@ use super::params::{self, Parameter};
 use super::pool::Loan;
 use super::prepared::{self, Prepared};
 use super::read::too_much;
-use super::run::{HELD, Order, abandon, bounded, failure, roll_back};
+use super::run::{HELD, Order, abandon, bounded, failure, roll_back, told};
 use super::{binary, errors};
 use crate::core::answer::{Column, Row as Answer};
 use crate::core::refusal::{Code, Refusal};
@@ -92,6 +92,7 @@ async fn change(order: Arc<Order>, mut loan: Loan) -> Result<Outcome, Refusal> {
             Err(stopped.into())
         }
         Ok(Err(Failed::Refused(refusal))) => {
+            let refusal = told(&loan, refusal);
             roll_back(loan).await;
             Err(refusal)
         }

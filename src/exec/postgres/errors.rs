@@ -1,25 +1,14 @@
 //! The server's errors as refusals: its code and sentence, never a row's or parameter's value.
 
-use std::error::Error as _;
-
 use tokio_postgres::Error;
 use tokio_postgres::error::DbError;
 
-use super::guard::TOO_LARGE;
 use crate::core::refusal::{Code, Refusal};
 
 /// The refusal for an error of the driver or the server.
 pub(super) fn refusal(error: &Error) -> Refusal {
     if let Some(error) = error.as_db_error() {
         return from_server(error);
-    }
-    let source = error.source().map(ToString::to_string).unwrap_or_default();
-    if source.contains(TOO_LARGE) {
-        return Refusal::new(
-            Code::DatabaseError,
-            "one row of the answer is larger than 16 MiB",
-        )
-        .hint("select fewer columns, or cut the large ones with left(), substring() or a cast");
     }
     Refusal::new(
         Code::DatabaseUnavailable,
@@ -84,6 +73,15 @@ pub(super) fn parameter(error: &Error) -> Option<usize> {
     let (_, rest) = context.split_once("parameter $")?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
+}
+
+/// The refusal for a row that the wire guard did not let through.
+pub(super) fn too_large() -> Refusal {
+    Refusal::new(
+        Code::DatabaseError,
+        "one row of the answer is larger than 16 MiB",
+    )
+    .hint("select fewer columns, or cut the large ones with left() or substring()")
 }
 
 /// The refusal for a statement that took too long.

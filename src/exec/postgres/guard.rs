@@ -4,6 +4,8 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -11,8 +13,8 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 /// The largest message from the server, in bytes.
 pub(super) const LARGEST_MESSAGE: u32 = 16 * 1024 * 1024;
-/// What the guard's error says; the error mapping looks for it.
-pub(super) const TOO_LARGE: &str = "a message of the server is larger than the wire guard allows";
+/// What the guard's error says.
+const TOO_LARGE: &str = "a message of the server is larger than the wire guard allows";
 /// Bytes in front of each message: its kind and its length.
 const HEADER: usize = 5;
 
@@ -39,11 +41,27 @@ enum Stage {
 pub(super) struct Guard<S> {
     stream: S,
     stage: Stage,
+    tripped: Tripped,
+}
+
+/// Whether the guard has ended a connection; the driver itself forgets why one ended.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tripped(Arc<AtomicBool>);
+
+impl Tripped {
+    /// Whether it has.
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 impl<S> Guard<S> {
     /// Guards a stream on which the server's messages start at once.
-    pub(super) fn messages(stream: S) -> Self {
+    pub(super) fn messages(stream: S, tripped: Tripped) -> Self {
         Self {
             stream,
             stage: Stage::Framing {
@@ -51,14 +69,16 @@ impl<S> Guard<S> {
                 have: 0,
                 body: 0,
             },
+            tripped,
         }
     }
 
     /// Guards a stream on which the server first says whether it speaks TLS.
-    pub(super) fn before_tls(stream: S) -> Self {
+    pub(super) fn before_tls(stream: S, tripped: Tripped) -> Self {
         Self {
             stream,
             stage: Stage::TlsAnswer,
+            tripped,
         }
     }
 
@@ -79,7 +99,7 @@ impl<S> Guard<S> {
             rest = after;
         }
         if let Stage::Framing { header, have, body } = &mut self.stage {
-            frame(header, have, body, rest)?;
+            frame(header, have, body, rest).inspect_err(|_| self.tripped.set())?;
         }
         Ok(())
     }
@@ -160,7 +180,7 @@ impl<S: TlsStream + Unpin> TlsStream for Guard<S> {
 }
 
 /// Makes TLS streams whose decrypted side is guarded.
-pub(super) struct GuardedTls<T>(pub(super) T);
+pub(super) struct GuardedTls<T>(pub(super) T, pub(super) Tripped);
 
 impl<S, T> TlsConnect<S> for GuardedTls<T>
 where
@@ -174,8 +194,9 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, T::Error>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
+        let tripped = self.1;
         let connecting = self.0.connect(stream);
-        Box::pin(async move { Ok(Guard::messages(connecting.await?)) })
+        Box::pin(async move { Ok(Guard::messages(connecting.await?, tripped)) })
     }
 }
 
@@ -187,9 +208,9 @@ mod tests {
 
     async fn read_through(bytes: &[u8], before_tls: bool) -> io::Result<usize> {
         let mut guard = if before_tls {
-            Guard::before_tls(bytes)
+            Guard::before_tls(bytes, Tripped::default())
         } else {
-            Guard::messages(bytes)
+            Guard::messages(bytes, Tripped::default())
         };
         let mut read = [0; 7];
         let mut total = 0;

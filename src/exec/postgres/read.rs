@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::params::{self, Parameter};
 use super::pool::{Loan, Pool};
 use super::prepared::{self, CURSOR, Prepared};
-use super::run::{Budget, HELD, Order, Stopped, abandon, bounded, failure, roll_back};
+use super::run::{Budget, HELD, Order, Stopped, abandon, bounded, failure, roll_back, told};
 use super::values;
 use crate::core::answer::Row;
 use crate::core::refusal::{Code, Refusal};
@@ -67,7 +67,7 @@ async fn read(
             return abandon(loan).await;
         }
         Ok(Err(refusal)) => {
-            let _unheard = answer.send(Err(refusal));
+            let _unheard = answer.send(Err(told(&loan, refusal)));
             return roll_back(loan).await;
         }
         Ok(Ok(first)) => first,
@@ -108,7 +108,7 @@ async fn read_on(
                 return abandon(loan).await;
             }
             Ok(Flight::Failed(refusal)) => {
-                let _unheard = events.send(Event::Failed(refusal)).await;
+                let _unheard = events.send(Event::Failed(told(&loan, refusal))).await;
                 return roll_back(loan).await;
             }
             Ok(Flight::Rows(rows)) => {

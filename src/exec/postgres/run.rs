@@ -89,6 +89,15 @@ pub(super) fn failure(error: &tokio_postgres::Error, types: &[Type]) -> Refusal 
     }
 }
 
+/// The refusal as it is to be told: a connection that the wire guard ended was not lost.
+pub(super) fn told(loan: &Loan, refusal: Refusal) -> Refusal {
+    if loan.session.tripped.is_set() {
+        errors::too_large()
+    } else {
+        refusal
+    }
+}
+
 /// Time that runs only while the server works.
 #[derive(Debug)]
 pub(super) struct Budget {

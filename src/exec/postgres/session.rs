@@ -14,7 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::{Address, Place};
 use super::errors;
-use super::guard::{Guard, GuardedTls};
+use super::guard::{Guard, GuardedTls, Tripped};
 use super::prepared::Prepared;
 use super::socket::Socket;
 use crate::core::refusal::{Code, Refusal};
@@ -22,7 +22,7 @@ use crate::core::refusal::{Code, Refusal};
 /// How long connecting may take.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the facts about a login are believed.
-pub(super) const BELIEVED: Duration = Duration::from_secs(60);
+pub(super) const BELIEVED: Duration = Duration::from_mins(1);
 /// How long a connection that is given up may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Statements kept prepared on one connection.
@@ -70,12 +70,15 @@ pub(super) struct Session {
     facts: (Instant, Facts),
     prepared: HashMap<String, (u64, Arc<Prepared>)>,
     uses: u64,
+    /// Whether the wire guard ended the connection.
+    pub(super) tripped: Tripped,
 }
 
 impl Session {
     /// Connects to the first place that answers, and sets the session up.
     pub(super) async fn open(address: &Address) -> Result<Self, Refusal> {
-        let (client, connection) = timeout(CONNECT_TIMEOUT, connect(address))
+        let tripped = Tripped::default();
+        let (client, connection) = timeout(CONNECT_TIMEOUT, connect(address, &tripped))
             .await
             .map_err(|_| unreachable("the database did not answer within 10 s"))??;
         let mut session = Self {
@@ -84,6 +87,7 @@ impl Session {
             facts: (Instant::now(), Facts::default()),
             prepared: HashMap::new(),
             uses: 0,
+            tripped,
         };
         let set_up = async {
             let (set, facts) =
@@ -177,10 +181,10 @@ impl Drop for Session {
 pub(super) async fn cancel(address: &Address, token: CancelToken) {
     let cancelling = async {
         for place in &address.places {
-            let Ok((stream, host)) = reach(address, place).await else {
+            let Ok((stream, host)) = reach(address, place, &Tripped::default()).await else {
                 continue;
             };
-            let sent = match tls_for(address, &host) {
+            let sent = match tls_for(address, &host, &Tripped::default()) {
                 Some(tls) => token.cancel_query_raw(stream, tls).await,
                 None => token.cancel_query_raw(stream, NoTls).await,
             };
@@ -197,10 +201,13 @@ pub(super) async fn cancel(address: &Address, token: CancelToken) {
 type Stream = Guard<Socket>;
 type Tls = GuardedTls<<MakeRustlsConnect as MakeTlsConnect<Stream>>::TlsConnect>;
 
-async fn connect(address: &Address) -> Result<(Client, JoinHandle<()>), Refusal> {
+async fn connect(
+    address: &Address,
+    tripped: &Tripped,
+) -> Result<(Client, JoinHandle<()>), Refusal> {
     let mut last = unreachable("the database URL names no host");
     for place in &address.places {
-        match connect_to(address, place).await {
+        match connect_to(address, place, tripped).await {
             Ok(connected) => return Ok(connected),
             Err(refusal) => last = refusal,
         }
@@ -208,13 +215,17 @@ async fn connect(address: &Address) -> Result<(Client, JoinHandle<()>), Refusal>
     Err(last)
 }
 
-async fn connect_to(address: &Address, place: &Place) -> Result<(Client, JoinHandle<()>), Refusal> {
-    let (stream, host) = reach(address, place)
+async fn connect_to(
+    address: &Address,
+    place: &Place,
+    tripped: &Tripped,
+) -> Result<(Client, JoinHandle<()>), Refusal> {
+    let (stream, host) = reach(address, place, tripped)
         .await
         .map_err(|_| unreachable("the database cannot be reached"))?;
     let config = &address.config;
     let failed = |error: tokio_postgres::Error| errors::refusal(&error);
-    match tls_for(address, &host) {
+    match tls_for(address, &host, tripped) {
         Some(tls) => {
             let (client, line) = config.connect_raw(stream, tls).await.map_err(failed)?;
             Ok((client, drive(line)))
@@ -242,25 +253,29 @@ where
 }
 
 /// Opens the stream; the host is empty for a socket, where TLS has no use.
-async fn reach(address: &Address, place: &Place) -> std::io::Result<(Stream, String)> {
+async fn reach(
+    address: &Address,
+    place: &Place,
+    tripped: &Tripped,
+) -> std::io::Result<(Stream, String)> {
     let stream = Socket::open(place).await?;
     let host = match place {
         Place::Tcp(host, _) => host.clone(),
         Place::Socket(_) => String::new(),
     };
     let guarded = if address.tls.is_some() && !host.is_empty() {
-        Guard::before_tls(stream)
+        Guard::before_tls(stream, tripped.clone())
     } else {
-        Guard::messages(stream)
+        Guard::messages(stream, tripped.clone())
     };
     Ok((guarded, host))
 }
 
-fn tls_for(address: &Address, host: &str) -> Option<Tls> {
+fn tls_for(address: &Address, host: &str, tripped: &Tripped) -> Option<Tls> {
     let config = address.tls.as_ref().filter(|_| !host.is_empty())?;
     let mut make = MakeRustlsConnect::new(config.as_ref().clone());
     let tls = MakeTlsConnect::<Stream>::make_tls_connect(&mut make, host).ok()?;
-    Some(GuardedTls(tls))
+    Some(GuardedTls(tls, tripped.clone()))
 }
 
 async fn ask(client: &Client) -> Result<Facts, Refusal> {

@@ -131,7 +131,7 @@ async fn names_are_judged_by_what_they_stand_for() {
              create cast (users as text) with function lower(users); \
              create aggregate fine_sum (int) (sfunc = int4pl, stype = int, initcond = '0'); \
              create table ruled (id int); \
-             create rule r as on delete to ruled do instead truncate orders;",
+             create rule r as on delete to ruled do also select wipe();",
         )
         .await
         .unwrap();

@@ -83,7 +83,7 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
             json!("08:00:2b:01:02:03"),
             "macaddr",
         ),
-        ("b'1010'", json!("1010"), "bit(4)"),
+        ("b'1010'::bit(4)", json!("1010"), "bit(4)"),
         (
             "'{\"b\": [1, 2.5], \"a\": null}'::jsonb",
             json!({"a": null, "b": [1, 2.5]}),
