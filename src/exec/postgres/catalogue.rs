@@ -97,24 +97,22 @@ impl Snapshot {
         };
         let quoted = refusal.message.split('"').nth(1).map(str::to_owned);
         let plain = || refusal.message.split_whitespace().nth(1).map(str::to_owned);
-        match refusal.code {
-            Code::UnknownTable => {
-                let Some(name) = quoted else { return refusal };
-                let hint = near_relations(catalogue, &name);
-                refusal.hint(hint)
-            }
-            Code::UnknownColumn => {
-                let Some(name) = quoted.or_else(plain) else {
-                    return refusal;
-                };
-                let name = name.rsplit('.').next().unwrap_or(&name).to_owned();
-                let columns = columns_of(catalogue, statement);
-                let near = nearest(&name, columns.iter().map(String::as_str));
-                let tables = hint(&near, "describe_table shows the columns");
-                refusal.hint(tables)
-            }
-            _ => refusal,
+        if refusal.code == Code::UnknownTable {
+            let Some(name) = quoted else { return refusal };
+            let hint = near_relations(catalogue, &name);
+            return refusal.hint(hint);
         }
+        if refusal.code == Code::UnknownColumn {
+            let Some(name) = quoted.or_else(plain) else {
+                return refusal;
+            };
+            let name = name.rsplit('.').next().unwrap_or(&name).to_owned();
+            let columns = columns_of(catalogue, statement);
+            let near = nearest(&name, columns.iter().map(String::as_str));
+            let tables = hint(&near, "describe_table shows the columns");
+            return refusal.hint(tables);
+        }
+        refusal
     }
 
     /// The catalogue, read again when it is older than `age`.

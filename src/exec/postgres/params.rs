@@ -85,6 +85,10 @@ type Text = Result<Option<String>, &'static str>;
 const INTEGER: &str = "send a whole number in the type's range, or its digits as text";
 const EXACT: &str = "a number this large is not exact in JSON; send its digits as text";
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every other kind of JSON value is refused"
+)]
 fn text(kind: &Type, value: &Value) -> Text {
     if value.is_null() {
         return Ok(None);
@@ -124,6 +128,10 @@ fn text(kind: &Type, value: &Value) -> Text {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every other kind of JSON value is refused"
+)]
 fn string(value: &Value, hint: &'static str) -> Text {
     match value {
         Value::String(text) if !text.contains('\0') => Ok(Some(text.clone())),
@@ -134,7 +142,8 @@ fn string(value: &Value, hint: &'static str) -> Text {
 /// A whole number, from a number without a fraction or from digits.
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "only floats without a fraction and below 2^53 are cast"
+    clippy::wildcard_enum_match_arm,
+    reason = "only floats without a fraction and below 2^53 are cast; other JSON is refused"
 )]
 fn whole(value: &Value, least: i128, most: i128) -> Text {
     let number: i128 = match value {

@@ -283,9 +283,12 @@ async fn ask(client: &Client) -> Result<Facts, Refusal> {
         .simple_query(FACTS)
         .await
         .map_err(|error| errors::refusal(&error))?;
-    let row = answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
+    let row = answer.iter().find_map(|message| {
+        if let SimpleQueryMessage::Row(row) = message {
+            Some(row)
+        } else {
+            None
+        }
     });
     let row = row.ok_or_else(|| {
         Refusal::new(

@@ -128,7 +128,6 @@ async fn names_are_judged_by_what_they_stand_for() {
              create table guarded (id int); alter table guarded enable row level security; \
              create policy p on guarded using (wipe() > 0); \
              create table parent (id int); create table child () inherits (parent); \
-             create cast (users as text) with function lower(users); \
              create aggregate fine_sum (int) (sfunc = int4pl, stype = int, initcond = '0'); \
              create table ruled (id int); \
              create rule r as on delete to ruled do also select wipe();",
@@ -146,7 +145,6 @@ async fn names_are_judged_by_what_they_stand_for() {
         "select u.lower from users u",
         "select u.evil from users u",
         "select (u).evil from users u",
-        "select u::text from users u",
         "select 1 === 2",
         "select 1 operator(public.===) 2",
         "select evil_agg(1)",
@@ -187,6 +185,16 @@ async fn names_are_judged_by_what_they_stand_for() {
             .await
             .unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
+    let cast = "create function as_number(u users) returns int language plpgsql as \
+        $$ begin return wipe(); end $$; create cast (users as int) with function as_number(users)";
+    database.admin.batch_execute(cast).await.unwrap();
+    let executor = database.executor("", &allow, Limits::DEFAULT);
+    assert!(
+        run(&executor, "select u::int from users u", &[])
+            .await
+            .is_err()
+    );
+    assert_ne!(before, database.state().await, "the cast itself is there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,7 +117,7 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
         ("'<a>1</a>'::xml", json!("<a>1</a>"), "xml"),
         ("'0/16B3748'::pg_lsn", json!("0/16B3748"), "pg_lsn"),
         ("'users'::regclass", json!("users"), "regclass"),
-        ("5::even", json!(5), "even"),
+        ("5::even", json!(5), "integer"),
     ]
 }
 
