@@ -119,11 +119,11 @@ async fn work(order: Arc<Order>, loan: &mut Loan) -> Result<Outcome, Failed> {
         "begin read write; set local statement_timeout = {}",
         order.limits.time_ms
     );
-    let (begun, ran) = futures::join!(
+    let (opened, ran) = futures::join!(
         client.batch_execute(&begin),
         execute(client, &prepared, params)
     );
-    if let Err(error) = begun {
+    if let Err(error) = opened {
         return Err(Failed::Refused(errors::refusal(&error)));
     }
     match ran {

@@ -165,22 +165,19 @@ async fn first_flight(
         "begin read only; select 1; set local statement_timeout = {}",
         order.limits.time_ms
     );
-    let flight = match &prepared.declare {
-        Some(declare) => {
-            let (begun, declared, fetched) = futures::join!(
-                client.batch_execute(&begin),
-                client.execute_raw(declare, params),
-                fetch(client, wanted, &prepared),
-            );
-            begun.and(declared.map(|_| ())).map(|()| fetched)
-        }
-        None => {
-            let (begun, rows) = futures::join!(
-                client.batch_execute(&begin),
-                inspect(client, &prepared, params)
-            );
-            begun.and(rows).map(Flight::Rows)
-        }
+    let flight = if let Some(declare) = &prepared.declare {
+        let (opened, declared, fetched) = futures::join!(
+            client.batch_execute(&begin),
+            client.execute_raw(declare, params),
+            fetch(client, wanted, &prepared),
+        );
+        opened.and(declared).map(|_| fetched)
+    } else {
+        let (opened, rows) = futures::join!(
+            client.batch_execute(&begin),
+            inspect(client, &prepared, params)
+        );
+        opened.and(rows).map(Flight::Rows)
     };
     match flight {
         Ok(Flight::Rows(rows)) => Ok((prepared, rows)),

@@ -126,9 +126,9 @@ impl Session {
     /// A statement that was prepared on this connection less than a minute ago.
     pub(super) fn prepared(&mut self, sql: &str) -> Option<Arc<Prepared>> {
         self.uses += 1;
-        let uses = self.uses;
-        let (used, prepared) = self.prepared.get_mut(sql)?;
-        *used = uses;
+        let now = self.uses;
+        let (last_use, prepared) = self.prepared.get_mut(sql)?;
+        *last_use = now;
         if prepared.since.elapsed() < BELIEVED {
             return Some(Arc::clone(prepared));
         }
@@ -185,8 +185,9 @@ pub(super) async fn cancel(address: &Address, token: CancelToken) {
                 continue;
             };
             let sent = match tls_for(address, &host, &Tripped::default()) {
-                Some(tls) => token.cancel_query_raw(stream, tls).await,
-                None => token.cancel_query_raw(stream, NoTls).await,
+                Ok(Some(tls)) => token.cancel_query_raw(stream, tls).await,
+                Ok(None) => token.cancel_query_raw(stream, NoTls).await,
+                Err(_) => continue,
             };
             if sent.is_ok() {
                 return;
@@ -225,18 +226,14 @@ async fn connect_to(
         .map_err(|_| unreachable("the database cannot be reached"))?;
     let config = &address.config;
     let failed = |error: tokio_postgres::Error| errors::refusal(&error);
-    match tls_for(address, &host, tripped) {
-        Some(tls) => {
-            let (client, line) = config.connect_raw(stream, tls).await.map_err(failed)?;
-            Ok((client, drive(line)))
-        }
-        None => {
-            let mut config = config.clone();
-            config.ssl_mode(SslMode::Disable);
-            let (client, line) = config.connect_raw(stream, NoTls).await.map_err(failed)?;
-            Ok((client, drive(line)))
-        }
+    if let Some(tls) = tls_for(address, &host, tripped)? {
+        let (client, line) = config.connect_raw(stream, tls).await.map_err(failed)?;
+        return Ok((client, drive(line)));
     }
+    let mut config = config.clone();
+    config.ssl_mode(SslMode::Disable);
+    let (client, line) = config.connect_raw(stream, NoTls).await.map_err(failed)?;
+    Ok((client, drive(line)))
 }
 
 /// Runs a connection until it ends. What ended it is told by the statements on it.
@@ -271,11 +268,15 @@ async fn reach(
     Ok((guarded, host))
 }
 
-fn tls_for(address: &Address, host: &str, tripped: &Tripped) -> Option<Tls> {
-    let config = address.tls.as_ref().filter(|_| !host.is_empty())?;
+/// TLS for a host, where the URL wants it. What cannot be had is an error, never a plain line.
+fn tls_for(address: &Address, host: &str, tripped: &Tripped) -> Result<Option<Tls>, Refusal> {
+    let Some(config) = address.tls.as_ref().filter(|_| !host.is_empty()) else {
+        return Ok(None);
+    };
     let mut make = MakeRustlsConnect::new(config.as_ref().clone());
-    let tls = MakeTlsConnect::<Stream>::make_tls_connect(&mut make, host).ok()?;
-    Some(GuardedTls(tls, tripped.clone()))
+    let tls = MakeTlsConnect::<Stream>::make_tls_connect(&mut make, host)
+        .map_err(|_| unreachable("the host of the database URL is no name that TLS can use"))?;
+    Ok(Some(GuardedTls(tls, tripped.clone())))
 }
 
 async fn ask(client: &Client) -> Result<Facts, Refusal> {

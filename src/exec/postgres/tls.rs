@@ -52,17 +52,14 @@ fn chain(
     root: Option<&str>,
 ) -> Result<Arc<WebPkiServerVerifier>, Refusal> {
     let mut roots = RootCertStore::empty();
-    match root {
-        Some(path) => {
-            let read = CertificateDer::pem_file_iter(path)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|_| unusable("the file of `sslrootcert` cannot be read"))?;
-            roots.add_parsable_certificates(read);
-        }
-        None => {
-            let native = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(native.certs);
-        }
+    if let Some(path) = root {
+        let read = CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|_| unusable("the file of `sslrootcert` cannot be read"))?;
+        roots.add_parsable_certificates(read);
+    } else {
+        let native = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(native.certs);
     }
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()

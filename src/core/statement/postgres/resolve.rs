@@ -373,10 +373,10 @@ impl<'c> Resolution<'c> {
         let catalogue = self.catalogue;
         let names = self.all.names.operators.clone();
         for operator in &catalogue.operators {
-            let named = names
+            let is_used = names
                 .iter()
                 .any(|name| self.matches(name, &operator.schema, &operator.name));
-            if named && self.reaches_one(&operator.operands) {
+            if is_used && self.reaches_one(&operator.operands) {
                 let (oid, name) = &operator.function;
                 self.by_number(*oid, name, true);
             }
@@ -419,12 +419,16 @@ impl<'c> Resolution<'c> {
         };
         let unknown = statement.names.functions.iter().find(|name| {
             self.functions_named(name).is_empty()
-                && !(self.catalogue.built_in.contains(&name.name)
-                    && name.schema.as_deref().is_none_or(|s| s == "pg_catalog"))
+                && !self.is_of_server(name)
                 && !is_column(&name.name)
                 && !self.is_type(name)
         });
         unknown.cloned().map(Unknown::Function)
+    }
+
+    fn is_of_server(&self, name: &Name) -> bool {
+        let schema = name.schema.as_deref();
+        schema.is_none_or(|s| s == "pg_catalog") && self.catalogue.built_in.contains(&name.name)
     }
 
     fn is_type(&self, name: &Name) -> bool {

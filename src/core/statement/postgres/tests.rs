@@ -33,6 +33,7 @@ fn lines(file: &str) -> Vec<Value> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn effects_are_as_bad_as_the_statement() {
     use Effect::{Admin, Read, Schema, Write};
     for (sql, want) in [
@@ -130,9 +131,7 @@ fn shapes_say_how_it_runs() {
 
 #[test]
 fn relations_leave_out_ctes_only_where_they_are_visible() {
-    let names = |set: &std::collections::BTreeSet<Name>| {
-        set.iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
+    let names = |set: &BTreeSet<Name>| set.iter().map(ToString::to_string).collect::<Vec<_>>();
     for (sql, reads, writes) in [
         (
             "with a as (select * from t) select * from a",
