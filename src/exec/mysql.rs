@@ -416,3 +416,6 @@ fn options(url: &str) -> Result<MySqlConnectOptions, Refusal> {
 fn broken() -> Refusal {
     Refusal::new(Code::Internal, "the connection's task broke")
 }
+
+#[cfg(test)]
+mod tests;

@@ -153,14 +153,17 @@ fn told(number: u16, message: &str) -> String {
     if NAMES.contains(&number) {
         return message.to_owned();
     }
-    let mut out = String::new();
-    for (at, part) in message.split('\'').enumerate() {
-        if at > 0 {
-            out.push('\'');
-        }
-        out.push_str(if at % 2 == 0 { part } else { "..." });
+    let Some((before, rest)) = message.split_once('\'') else {
+        return message.to_owned();
+    };
+    // A value may hold quotes itself, so everything between the first and the last goes.
+    match (number, rest.rsplit_once(" for key ")) {
+        (1062, Some((_, key))) => format!("{before}'...' for key {key}"),
+        _ => format!(
+            "{before}'...'{}",
+            rest.rsplit('\'').next().unwrap_or_default()
+        ),
     }
-    out
 }
 
 /// A syntax error: where it is, without the literals of the text there.
@@ -191,11 +194,14 @@ mod tests {
     fn what_a_server_quotes_is_told_only_where_it_is_a_name() {
         assert_eq!(
             told(1062, "Duplicate entry 'alice' for key 'PRIMARY'"),
-            "Duplicate entry '...' for key '...'"
+            "Duplicate entry '...' for key 'PRIMARY'"
         );
         assert_eq!(
-            told(1366, "Incorrect integer value: 'it's' for column"),
-            "X"
+            told(
+                1366,
+                "Incorrect integer value: 'it's' for column `t`.`n` at row 1"
+            ),
+            "Incorrect integer value: '...' for column `t`.`n` at row 1"
         );
         let unknown = "Table 'atk.nope' doesn't exist";
         assert_eq!(told(1146, unknown), unknown);

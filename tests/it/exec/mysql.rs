@@ -1,0 +1,709 @@
+//! MySQL and MariaDB, on the server of `TEST_MARIADB_URL`. What a refusal left alone is looked at
+//! on a connection of the test's own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ed25519_dalek::SigningKey;
+use secondkey::core::answer::{Column, Row};
+use secondkey::core::engine::Engine;
+use secondkey::core::ids::{AgentId, RequestId, TokenId};
+use secondkey::core::limits::Limits;
+use secondkey::core::policy::{Ask, Decision, decide};
+use secondkey::core::principal::{Principal, PrincipalKind};
+use secondkey::core::refusal::{Code, Refusal};
+use secondkey::core::statement::{Effect, Statement};
+use secondkey::core::target::Target;
+use secondkey::core::time::Timestamp;
+use secondkey::core::token::{Signer, VerifiedToken, Verifier};
+use secondkey::core::work::Work;
+use secondkey::exec::check::Verdict;
+use secondkey::exec::{Event, Executor, ParsePool, Running, Settings};
+use serde_json::{Value, json};
+use sqlx::mysql::MySqlConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
+
+/// A database of a test's own, and a connection with all privileges.
+struct World {
+    url: Url,
+    database: String,
+    own: MySqlConnection,
+}
+
+/// What came of a statement.
+#[derive(Debug)]
+struct Answer {
+    columns: Vec<Column>,
+    rows: Vec<Row>,
+    affected: Option<u64>,
+}
+
+impl World {
+    /// An empty database called `sk_<name>`; `None` without a server.
+    async fn new(name: &str) -> Option<Self> {
+        #[expect(clippy::disallowed_methods, reason = "`tests/run` speaks through it")]
+        let Ok(url) = std::env::var("TEST_MARIADB_URL") else {
+            #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+            {
+                eprintln!("skipped: TEST_MARIADB_URL is not set");
+            }
+            return None;
+        };
+        let mut world = Self {
+            url: url.parse().unwrap(),
+            database: format!("sk_{name}"),
+            own: MySqlConnection::connect(&url).await.unwrap(),
+        };
+        let database = world.database.clone();
+        world.sql(&format!("DROP DATABASE IF EXISTS {database}; CREATE DATABASE {database} CHARACTER SET utf8mb4; USE {database};
+            CREATE USER IF NOT EXISTS {database}@'%' IDENTIFIED BY 'pass word'; GRANT SELECT, SHOW VIEW, INSERT, UPDATE, DELETE ON {database}.* TO {database}@'%'")).await;
+        world.url.set_path(&database);
+        Some(world)
+    }
+
+    /// Runs SQL of the test's own.
+    async fn sql(&mut self, sql: &str) {
+        let sql = AssertSqlSafe(sql.to_owned());
+        self.own.execute(sqlx::raw_sql(sql)).await.unwrap();
+    }
+
+    /// The first value of a query of the test's own, as text.
+    async fn value(&mut self, sql: &str) -> String {
+        let sql = AssertSqlSafe(sql.to_owned());
+        let row = self.own.fetch_one(sqlx::raw_sql(sql)).await.unwrap();
+        row.get_unchecked::<String, _>(0)
+    }
+
+    /// A target that allows these effects, for the login with all privileges.
+    fn target(&self, allow: &[Effect]) -> Runner {
+        Runner::new(self.url.as_str(), allow, true)
+    }
+
+    /// A target for reads, for a login of the database's own.
+    fn reader(&self) -> Runner {
+        Runner::new(self.login().as_str(), &[Effect::Read], false)
+    }
+
+    fn login(&self) -> Url {
+        let mut url = self.url.clone();
+        url.set_username(&self.database).unwrap();
+        url.set_password(Some("pass word")).unwrap();
+        url
+    }
+}
+
+/// Everything between a text and its rows.
+struct Runner {
+    executor: Executor,
+    parser: Arc<ParsePool>,
+    target: Target,
+    limits: Limits,
+}
+
+impl Runner {
+    fn new(url: &str, allow: &[Effect], allow_privileged_login: bool) -> Self {
+        let target = Target {
+            name: "shop".parse().unwrap(),
+            engine: Engine::MySql,
+            environment: "test".into(),
+            labels: BTreeMap::new(),
+            allow: allow.iter().copied().collect(),
+            limits: Limits::MAX,
+            trusted: BTreeSet::new(),
+        };
+        let settings = Settings {
+            target: target.clone(),
+            url: url.to_owned().into(),
+            allow_privileged_login,
+        };
+        let parser = Arc::new(ParsePool::start().unwrap());
+        Self {
+            executor: Executor::new(settings, Arc::clone(&parser)).unwrap(),
+            parser,
+            target,
+            limits: Limits {
+                time_ms: 5_000,
+                ..Limits::DEFAULT
+            },
+        }
+    }
+
+    /// Judges a statement, decides, signs and verifies.
+    async fn permitted(
+        &self,
+        sql: &str,
+        params: Vec<Value>,
+    ) -> Result<(VerifiedToken, Arc<Statement>), Refusal> {
+        let work = Work::Sql {
+            text: sql.to_owned(),
+            params,
+        };
+        let parsed = self.parser.parse(Engine::MySql, sql).await?;
+        let statement = self.executor.judge(parsed, &work).await?;
+        let principal = Principal::new(PrincipalKind::Ai, "test");
+        let request = RequestId::new(1, [1; 10]);
+        let agent = AgentId::new(1, [2; 10]);
+        let decision = decide(&Ask {
+            request: &request,
+            principal: &principal,
+            target: &self.target,
+            agent: &agent,
+            work: &work,
+            statement: &statement,
+            found: None,
+            limits: self.limits,
+        });
+        let grant = match decision {
+            Decision::Allow(grant) => grant,
+            Decision::Ask(refusal) | Decision::Deny(refusal) => return Err(refusal),
+        };
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let verifier = Verifier::new(agent, [key.verifying_key()]);
+        let token = Signer::new(key).sign(grant, TokenId::new(1, [3; 10]), NOW);
+        let verified = verifier
+            .verify(token.as_str().as_bytes(), work, NOW)
+            .unwrap();
+        Ok((verified, statement))
+    }
+
+    async fn start(
+        &self,
+        sql: &str,
+        params: Vec<Value>,
+        cancel: CancellationToken,
+    ) -> Result<Running, Refusal> {
+        let (token, statement) = self.permitted(sql, params).await?;
+        self.executor.run(token, statement, cancel).await
+    }
+
+    async fn run(&self, sql: &str, params: Vec<Value>) -> Result<Answer, Refusal> {
+        let Running {
+            columns,
+            mut events,
+        } = self.start(sql, params, CancellationToken::new()).await?;
+        let mut rows = Vec::new();
+        loop {
+            match events.recv().await.unwrap() {
+                Event::Rows(more) => rows.extend(more),
+                Event::Done { affected } => {
+                    return Ok(Answer {
+                        columns,
+                        rows,
+                        affected,
+                    });
+                }
+                Event::Failed(refusal) => return Err(refusal),
+            }
+        }
+    }
+
+    async fn rows(&self, sql: &str) -> Vec<Row> {
+        self.run(sql, vec![])
+            .await
+            .unwrap_or_else(|refusal| panic!("{sql}: {refusal:?}"))
+            .rows
+    }
+
+    async fn refused(&self, sql: &str, params: Vec<Value>) -> Refusal {
+        match self.run(sql, params).await {
+            Err(refusal) => refusal,
+            Ok(answer) => panic!("{sql} was not refused: {answer:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_type_keeps_its_value() {
+    let Some(mut world) = World::new("values").await else {
+        return;
+    };
+    world.sql("SET sql_mode = ''; CREATE TABLE v (
+        i8 tinyint, u8 tinyint unsigned, b1 tinyint(1) unsigned, i16 smallint, i24 mediumint, i32 int, u32 int unsigned,
+        i64 bigint, u64 bigint unsigned, z int(6) unsigned zerofill, d decimal(30,10), f float, g double, bits bit(20),
+        y year, day date, zero date, moment datetime(6), midnight datetime, zeros datetime, stamp timestamp(3) NULL, t time(3), far time,
+        c char(5), vc varchar(9), bin_ci varchar(9) COLLATE utf8mb4_bin, txt mediumtext, bin binary(3), vb varbinary(9), bl longblob,
+        e enum('a','b'), s set('x','y'), j json, p point, n int);
+        INSERT INTO v VALUES (-128, 255, 200, -32768, -8388608, -2147483648, 4294967295,
+        -9223372036854775808, 18446744073709551615, 42, 12345678901234567890.0123456789, 1.1, 0.1, b'10000000000000000001',
+        2024, '2024-02-29', '0000-00-00', '2024-02-29 23:59:58.123456', '2024-02-29', 0, '2024-02-29 23:59:58.5', '-12:30:00.25', '-838:59:59',
+        'abc', 'Příliš 🐎', 'x', 'long', 'ab', x'00ff', x'', 'b', 'x,y', '{\"big\": 9007199254740993}', ST_GeomFromText('POINT(1 2)'), NULL)").await;
+    let answer = world.reader().run("SELECT * FROM v", vec![]).await.unwrap();
+    let found: Vec<(String, String, Value)> = answer
+        .columns
+        .into_iter()
+        .zip(answer.rows[0].clone())
+        .map(|(column, value)| (column.name, column.type_name, value))
+        .collect();
+    let expected = [
+        ("i8", "tinyint", json!(-128)),
+        ("u8", "tinyint unsigned", json!(255)),
+        ("b1", "tinyint unsigned", json!(200)),
+        ("i16", "smallint", json!(-32768)),
+        ("i24", "mediumint", json!(-8_388_608)),
+        ("i32", "int", json!(-2_147_483_648_i64)),
+        ("u32", "int unsigned", json!(4_294_967_295_u64)),
+        ("i64", "bigint", json!("-9223372036854775808")),
+        ("u64", "bigint unsigned", json!("18446744073709551615")),
+        ("z", "int unsigned", json!(42)),
+        ("d", "decimal", json!("12345678901234567890.0123456789")),
+        ("f", "float", json!(1.1)),
+        ("g", "double", json!(0.1)),
+        ("bits", "bit", json!(524_289)),
+        ("y", "year", json!(2024)),
+        ("day", "date", json!("2024-02-29")),
+        ("zero", "date", json!("0000-00-00")),
+        ("moment", "datetime", json!("2024-02-29 23:59:58.123456")),
+        ("midnight", "datetime", json!("2024-02-29 00:00:00")),
+        ("zeros", "datetime", json!("0000-00-00 00:00:00")),
+        ("stamp", "timestamp", json!("2024-02-29 23:59:58.5")),
+        ("t", "time", json!("-12:30:00.25")),
+        ("far", "time", json!("-838:59:59")),
+        ("c", "char", json!("abc")),
+        ("vc", "varchar", json!("Příliš 🐎")),
+        ("bin_ci", "varchar", json!("x")),
+        ("txt", "text", json!("long")),
+        ("bin", "binary", json!("0x616200")),
+        ("vb", "varbinary", json!("0x00ff")),
+        ("bl", "blob", json!("0x")),
+        ("e", "enum", json!("b")),
+        ("s", "char", json!("x,y")),
+        ("j", "text", json!("{\"big\": 9007199254740993}")),
+        (
+            "p",
+            "geometry",
+            json!("0x000000000101000000000000000000f03f0000000000000040"),
+        ),
+        ("n", "int", json!(null)),
+    ];
+    let expected: Vec<_> = expected
+        .map(|(n, t, v)| (n.to_owned(), t.to_owned(), v))
+        .into();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn parameters_arrive_as_they_were_sent() {
+    let Some(mut world) = World::new("params").await else {
+        return;
+    };
+    world.sql("CREATE TABLE t (id bigint unsigned, name varchar(99), doc json); INSERT INTO t VALUES (1, 'alice', '{}'), (2, '0', '{}')").await;
+    let reader = world.reader();
+    let values = vec![
+        json!("x'; DROP TABLE t; -- \\"),
+        json!(18_446_744_073_709_551_615_u64),
+        json!(-5),
+        json!(1.5),
+        json!(true),
+        json!(null),
+        json!({"blob": "00ff"}),
+    ];
+    let answer = reader
+        .run("SELECT ?, ?, ?, ?, ?, ?, ?", values)
+        .await
+        .unwrap();
+    assert_eq!(
+        answer.rows,
+        [[
+            json!("x'; DROP TABLE t; -- \\"),
+            json!("18446744073709551615"),
+            json!(-5),
+            json!(1.5),
+            json!(1),
+            json!(null),
+            json!("0x00ff")
+        ]]
+    );
+    let found = reader
+        .run("SELECT id FROM t WHERE name = ?", vec![json!("0")])
+        .await
+        .unwrap();
+    assert_eq!(found.rows, [[json!(2)]]);
+    for (sql, params, code) in [
+        (
+            "SELECT id FROM t WHERE name = ?",
+            vec![json!(0)],
+            Code::InvalidParameter,
+        ),
+        (
+            "SELECT id FROM t x WHERE x.name IN (?, ?)",
+            vec![json!("a"), json!(false)],
+            Code::InvalidParameter,
+        ),
+        (
+            "SELECT id FROM t WHERE id = ?",
+            vec![json!({"id": 1})],
+            Code::InvalidParameter,
+        ),
+        (
+            "SELECT id FROM t WHERE id = ?",
+            vec![json!([1])],
+            Code::InvalidParameter,
+        ),
+        (
+            "SELECT id FROM t WHERE id = ?",
+            vec![],
+            Code::ParameterCount,
+        ),
+        ("SELECT id FROM t", vec![json!(1)], Code::ParameterCount),
+    ] {
+        assert_eq!(reader.refused(sql, params).await.code, code, "{sql}");
+    }
+    let refusal = reader
+        .refused(
+            "SELECT id FROM t WHERE id = ? AND name = ?",
+            vec![json!(1), json!(7)],
+        )
+        .await;
+    assert!(
+        refusal.message.contains("parameter 2") && !refusal.message.contains('7'),
+        "{refusal:?}"
+    );
+}
+
+#[tokio::test]
+async fn changes_are_committed_whole_or_not_at_all() {
+    let Some(mut world) = World::new("changes").await else {
+        return;
+    };
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, n int) ENGINE=InnoDB; INSERT INTO t VALUES (1, 1), (2, 2)").await;
+    let writer = world.target(&[Effect::Read, Effect::Write]);
+    let answer = writer
+        .run("UPDATE t SET n = n + ? WHERE id < 9", vec![json!(10)])
+        .await
+        .unwrap();
+    assert_eq!((answer.affected, answer.rows.len()), (Some(2), 0));
+    assert_eq!(world.value("SELECT SUM(n) FROM t").await, "23");
+    let answer = writer
+        .run("DELETE FROM t WHERE id = 1 RETURNING id, n", vec![])
+        .await
+        .unwrap();
+    assert_eq!(answer.rows, [[json!(1), json!(11)]]);
+    assert_eq!(world.value("SELECT COUNT(*) FROM t").await, "1");
+    let refusal = writer
+        .refused("INSERT INTO t VALUES (3, 3), (2, 77)", vec![])
+        .await;
+    assert_eq!(
+        (refusal.code, refusal.sqlstate.as_deref()),
+        (Code::DatabaseError, Some("23000"))
+    );
+    assert!(
+        !refusal.message.contains('2') || !refusal.message.contains("77"),
+        "{refusal:?}"
+    );
+    assert_eq!(world.value("SELECT COUNT(*) FROM t").await, "1");
+    for sql in ["DROP TABLE t", "TRUNCATE t", "CREATE TABLE u (a int)"] {
+        assert_eq!(
+            writer.refused(sql, vec![]).await.code,
+            Code::ApprovalRequired,
+            "{sql}"
+        );
+    }
+    assert_eq!(
+        writer
+            .refused("SET GLOBAL max_connections = 9", vec![])
+            .await
+            .code,
+        Code::Forbidden
+    );
+    assert_eq!(world.value("SELECT COUNT(*) FROM t").await, "1");
+}
+
+#[tokio::test]
+async fn a_change_that_takes_too_long_leaves_nothing() {
+    let Some(mut world) = World::new("slow").await else {
+        return;
+    };
+    world
+        .sql(
+            "CREATE TABLE t (id int PRIMARY KEY, n int) ENGINE=InnoDB; INSERT INTO t VALUES (1, 1)",
+        )
+        .await;
+    let mut writer = world.target(&[Effect::Read, Effect::Write]);
+    writer.limits.time_ms = 300;
+    let sql = "INSERT INTO t SELECT (a.seq - 1) * 100000 + b.seq + 10, 1 FROM seq_1_to_20000 a, seq_1_to_100000 b";
+    let started = Instant::now();
+    assert_eq!(writer.refused(sql, vec![]).await.code, Code::TimeLimit);
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(world.value("SELECT COUNT(*) FROM t").await, "1");
+
+    writer.limits.time_ms = 60_000;
+    let cancel = CancellationToken::new();
+    let later = cancel.clone();
+    drop(tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        later.cancel();
+    }));
+    let refusal = writer.start(sql, vec![], cancel).await.unwrap_err();
+    assert_eq!(refusal.code, Code::Cancelled);
+    assert_eq!(world.value("SELECT COUNT(*) FROM t").await, "1");
+}
+
+const ENDLESS: &str =
+    "SELECT COUNT(MD5(CONCAT(a.seq, b.seq))) FROM seq_1_to_1000000 a, seq_1_to_1000000 b";
+
+#[tokio::test]
+async fn a_read_stops_at_its_limit_and_when_it_is_cancelled_or_nobody_listens() {
+    let Some(mut world) = World::new("stop").await else {
+        return;
+    };
+    let mut reader = world.reader();
+    let running = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = 'sk_stop' AND command <> 'Sleep' AND id <> CONNECTION_ID()";
+
+    let cancel = CancellationToken::new();
+    let later = cancel.clone();
+    drop(tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        later.cancel();
+    }));
+    let started = Instant::now();
+    let refusal = reader.start(ENDLESS, vec![], cancel).await.unwrap_err();
+    assert_eq!(refusal.code, Code::Cancelled);
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+    quiet(&mut world, running).await;
+
+    reader.limits.time_ms = 300;
+    assert_eq!(reader.refused(ENDLESS, vec![]).await.code, Code::TimeLimit);
+    quiet(&mut world, running).await;
+
+    reader.limits.time_ms = 60_000;
+    let endless_rows = "SELECT a.seq FROM seq_1_to_1000000 a, seq_1_to_1000000 b";
+    let mut stream = reader
+        .start(endless_rows, vec![], CancellationToken::new())
+        .await
+        .unwrap();
+    let Some(Event::Rows(first)) = stream.events.recv().await else {
+        panic!("no rows")
+    };
+    assert_eq!(first.len(), 201);
+    drop(stream);
+    quiet(&mut world, running).await;
+    assert_eq!(reader.rows("SELECT 1").await, [[json!(1)]]);
+}
+
+async fn quiet(world: &mut World, running: &str) {
+    for _ in 0..100 {
+        if world.value(running).await == "0" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the server still works on the statement");
+}
+
+#[tokio::test]
+async fn reads_answer_and_errors_help() {
+    let Some(mut world) = World::new("reads").await else {
+        return;
+    };
+    world.sql("CREATE TABLE users (id int, name varchar(9)); CREATE VIEW v AS SELECT id FROM users;
+        CREATE FUNCTION wipe() RETURNS int MODIFIES SQL DATA BEGIN DELETE FROM users; RETURN 1; END").await;
+    world
+        .sql("CREATE VIEW evil AS SELECT wipe() AS w; INSERT INTO users VALUES (1, 'a')")
+        .await;
+    let reader = world.reader();
+    let empty = reader
+        .run("SELECT id, name FROM users WHERE id = 9", vec![])
+        .await
+        .unwrap();
+    assert_eq!(
+        (empty.columns.len(), empty.rows.len(), empty.affected),
+        (2, 0, None)
+    );
+    assert_eq!(reader.rows("SELECT * FROM v;").await, [[json!(1)]]);
+    assert_eq!(
+        reader
+            .rows("SELECT DISTINCT SQL_NO_CACHE id FROM users -- x")
+            .await,
+        [[json!(1)]]
+    );
+    assert_eq!(
+        reader
+            .rows("WITH x AS (SELECT 2 AS a) SELECT a FROM x UNION VALUES (3)")
+            .await,
+        [[json!(2)], [json!(3)]]
+    );
+    assert!(
+        reader.rows("SHOW GRANTS").await[0][0]
+            .as_str()
+            .unwrap()
+            .ends_with(" IDENTIFIED ...")
+    );
+    for (sql, code, hint) in [
+        (
+            "SELECT * FROM usrs",
+            Code::UnknownTable,
+            "did you mean users?",
+        ),
+        (
+            "SELECT nam FROM users",
+            Code::UnknownColumn,
+            "did you mean name?",
+        ),
+        ("SELECT id FORM users", Code::SyntaxError, "dialect"),
+        ("SELECT * FROM evil", Code::Forbidden, ""),
+        ("SELECT wipe()", Code::Forbidden, ""),
+        ("SELECT nope()", Code::Forbidden, ""),
+        ("SELECT * FROM users FOR UPDATE", Code::ApprovalRequired, ""),
+    ] {
+        let refusal = reader.refused(sql, vec![]).await;
+        assert_eq!(refusal.code, code, "{sql}: {refusal:?}");
+        assert!(refusal.hint.unwrap_or_default().contains(hint), "{sql}");
+    }
+    assert_eq!(world.value("SELECT COUNT(*) FROM users").await, "1");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_lost_while_idle_is_replaced() {
+    let Some(mut world) = World::new("lost").await else {
+        return;
+    };
+    let reader = world.reader();
+    assert_eq!(reader.rows("SELECT 1").await, [[json!(1)]]);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let id = world.value("SELECT id FROM information_schema.processlist WHERE db = 'sk_lost' AND user = 'sk_lost'").await;
+    world.sql(&format!("KILL {id}")).await;
+    assert_eq!(reader.rows("SELECT 2").await, [[json!(2)]]);
+}
+
+#[tokio::test]
+async fn a_login_that_can_do_too_much_is_refused_for_reads() {
+    let Some(world) = World::new("login").await else {
+        return;
+    };
+    let strong = Runner::new(world.url.as_str(), &[Effect::Read], false);
+    let refusal = strong.refused("SELECT 1", vec![]).await;
+    assert_eq!(refusal.code, Code::PrivilegedLogin);
+    assert_eq!(
+        world.target(&[Effect::Read]).rows("SELECT 1").await,
+        [[json!(1)]]
+    );
+    let mut wrong = world.login();
+    wrong.set_password(Some("sesame")).unwrap();
+    let refusal = Runner::new(wrong.as_str(), &[Effect::Read], false)
+        .refused("SELECT 1", vec![])
+        .await;
+    assert_eq!(refusal.code, Code::DatabaseUnavailable);
+    assert!(!format!("{refusal:?}").contains("sesame"));
+    let mut nobody = world.login();
+    nobody.set_port(Some(1)).unwrap();
+    let refusal = Runner::new(nobody.as_str(), &[Effect::Read], false)
+        .refused("SELECT 1", vec![])
+        .await;
+    assert_eq!(refusal.code, Code::DatabaseUnavailable);
+    assert!(!format!("{refusal:?}").contains("pass"));
+}
+
+#[tokio::test]
+async fn the_catalogue_is_told() {
+    let Some(mut world) = World::new("catalogue").await else {
+        return;
+    };
+    world.sql("CREATE TABLE users (id int AUTO_INCREMENT PRIMARY KEY, email varchar(99) NOT NULL DEFAULT 'x' COMMENT 'where to write', UNIQUE KEY mail (email(10))) COMMENT 'people';
+        CREATE TABLE orders (a int, b int, user_id int, twice int AS (a * 2) STORED, changed timestamp NULL DEFAULT current_timestamp() ON UPDATE current_timestamp(), PRIMARY KEY (b, a),
+        FOREIGN KEY of_user (user_id) REFERENCES users (id) ON DELETE CASCADE); CREATE VIEW v AS SELECT id FROM users; CREATE SEQUENCE s").await;
+    let reader = world.reader();
+    let all = reader.executor.list_tables(None, None).await.unwrap();
+    let all: Vec<_> = all
+        .iter()
+        .map(|t| (t.name.as_str(), t.kind.as_str(), t.comment.as_deref()))
+        .collect();
+    assert_eq!(
+        all,
+        [
+            ("orders", "table", None),
+            ("s", "sequence", None),
+            ("users", "table", Some("people")),
+            ("v", "view", None)
+        ]
+    );
+    assert_eq!(
+        reader
+            .executor
+            .list_tables(None, Some("PEOPLE"))
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    assert!(
+        reader
+            .executor
+            .list_tables(Some("other"), None)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+
+    let users = reader.executor.describe_table("users").await.unwrap();
+    assert_eq!(users.primary_key, ["id"]);
+    let columns = serde_json::to_value(&users.columns).unwrap();
+    assert_eq!(
+        columns[0],
+        json!({"name": "id", "type": "int(11)", "nullable": false, "default": "auto_increment"})
+    );
+    assert_eq!(
+        columns[1],
+        json!({"name": "email", "type": "varchar(99)", "nullable": false, "default": "'x'", "comment": "where to write"})
+    );
+    assert_eq!(
+        serde_json::to_value(&users.indexes).unwrap(),
+        json!([{"name": "mail", "columns": ["email(10)"], "unique": true}])
+    );
+    assert_eq!(
+        serde_json::to_value(&users.referenced_by).unwrap(),
+        json!([{"columns": ["id"], "table": "orders", "other_columns": ["user_id"], "on_delete": "cascade"}])
+    );
+    let orders = reader
+        .executor
+        .describe_table("sk_catalogue.`orders`")
+        .await
+        .unwrap();
+    assert_eq!(orders.primary_key, ["b", "a"]);
+    assert_eq!(orders.foreign_keys[0].table, "users");
+    assert_eq!(
+        orders.columns[3].default.as_deref(),
+        Some("generated always as (`a` * 2) stored")
+    );
+    assert_eq!(
+        orders.columns[4].default.as_deref(),
+        Some("current_timestamp() on update current_timestamp()")
+    );
+    let refusal = reader.executor.describe_table("usrs").await.unwrap_err();
+    assert_eq!(
+        (refusal.code, refusal.hint.as_deref()),
+        (Code::UnknownTable, Some("did you mean users?"))
+    );
+}
+
+#[tokio::test]
+async fn the_doctor_finds_what_is_there() {
+    let Some(world) = World::new("doctor").await else {
+        return;
+    };
+    let verdicts =
+        |checks: &[secondkey::exec::Check]| checks.iter().map(|c| c.verdict).collect::<Vec<_>>();
+    let checks = world.reader().executor.check().await;
+    assert!(
+        checks.len() >= 3 && !verdicts(&checks).contains(&Verdict::Bad),
+        "{checks:?}"
+    );
+    assert!(
+        checks.last().unwrap().found.contains("refuses a change"),
+        "{checks:?}"
+    );
+    let strong = Runner::new(world.url.as_str(), &[Effect::Read], false)
+        .executor
+        .check()
+        .await;
+    assert!(verdicts(&strong).contains(&Verdict::Bad), "{strong:?}");
+    world.reader().executor.reach().await.unwrap();
+}
