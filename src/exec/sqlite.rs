@@ -184,7 +184,15 @@ impl Sqlite {
     }
 
     pub(super) async fn reach(&self) -> Result<(), Refusal> {
-        Ok(())
+        let any = "SELECT 1 FROM sqlite_schema LIMIT 1";
+        self.catalogue(move |connection| {
+            let asked = connection.query_row(any, [], |_| Ok(()));
+            match asked {
+                Ok(()) | Err(rusqlite::Error::QueryReturnedNoRows) => Ok(()),
+                Err(error) => Err(errors::refusal(&error)),
+            }
+        })
+        .await
     }
 
     pub(super) async fn check(&self) -> Vec<Check> {
