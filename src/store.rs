@@ -74,6 +74,8 @@ impl State {
         let lock = folder.lock()?;
         let now = clock.now();
         let database = folder.database();
+        // SQLite gives its other files the permissions of this one.
+        folder::create_private(&database, b"")?;
         let mut connection = database::connect(&database)?;
         database::migrate(&mut connection, now)?;
         let made = keys::prepare(&folder, now)?;

@@ -238,7 +238,7 @@ fn write_report(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             match &verified.against {
                 Some(head) => writeln!(
                     out,
-                    "Checked against the head of {} entries signed at {}. What came after it could have been cut off unseen.",
+                    "Checked against the head of {} entries signed at {}. What was written after that head could be cut off unseen.",
                     head.count, head.at
                 )?,
                 None => writeln!(
