@@ -123,7 +123,9 @@ impl MySql {
             Shape::Query => Some(guard::grammar_probe(&sql)?),
             Shape::Inspect | Shape::Change => None,
         };
+        let text = parsed.redacted.to_ascii_lowercase();
         let order = read::Order {
+            may_fall_short: text.contains("recursive") || text.contains("examined"),
             sql,
             arguments,
             limits,

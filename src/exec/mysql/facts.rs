@@ -13,7 +13,7 @@ use crate::exec::mysql::errors;
 use crate::exec::mysql::session::Session;
 
 /// How long facts are taken to be true.
-const FRESH: Duration = Duration::from_secs(60);
+const FRESH: Duration = Duration::from_mins(1);
 
 /// The facts of one target, as they were read last.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ const CONNECTIONS: usize = 8;
 /// How long a caller waits for one of them.
 const WAIT: Duration = Duration::from_secs(10);
 /// A connection that was idle for longer is not trusted to be there still.
-const IDLE: Duration = Duration::from_secs(240);
+const IDLE: Duration = Duration::from_mins(4);
 
 /// The connections of one target.
 #[derive(Debug)]

@@ -31,6 +31,8 @@ pub(super) struct Order {
     pub(super) limits: Limits,
     /// What the server is to be asked about the text's grammar; absent for `SHOW` and the like.
     pub(super) probe: Option<String>,
+    /// Whether the server may cut the answer short with no more than a warning.
+    pub(super) may_fall_short: bool,
     /// Whether the answer can hold the hash of a password (`SHOW GRANTS`).
     pub(super) hides_hashes: bool,
 }
@@ -160,10 +162,35 @@ async fn stream(
     if first {
         to.start(columns.shown.clone());
     }
+    drop(results);
+    if order.may_fall_short {
+        whole(session).await?;
+    }
     if !page.rows.is_empty() {
         to.send(page.take()).await?;
     }
     Ok(())
+}
+
+/// Refuses an answer that MariaDB calls incomplete in a warning: it ends a recursion after
+/// `max_recursive_iterations` rounds, and a query after the rows of `LIMIT ROWS EXAMINED`.
+async fn whole(session: &mut Session) -> Result<(), End> {
+    let warnings = session.texts("SHOW WARNINGS", &[]).await?;
+    let incomplete = |text: &String| {
+        text.contains("may be incomplete") || text.contains("max_recursive_iterations")
+    };
+    if !warnings.iter().flatten().flatten().any(incomplete) {
+        return Ok(());
+    }
+    Err(End::Wrong(
+        Refusal::new(
+            Code::DatabaseError,
+            "the server stopped the statement early, so its answer would be incomplete",
+        )
+        .hint(
+            "let the recursion end by itself within 1000 rounds, or leave out LIMIT ROWS EXAMINED",
+        ),
+    ))
 }
 
 /// Prepares the statement, and asks the server whether it can stand inside a query.

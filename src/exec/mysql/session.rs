@@ -41,9 +41,11 @@ pub(super) struct Session {
 }
 
 /// No `ANSI_QUOTES`, `NO_BACKSLASH_ESCAPES`, `PIPES_AS_CONCAT` or `ORACLE`, which change what a
-/// text means; `IGNORE_SPACE`, so that a name before a blank and a parenthesis is a call.
+/// text means; `IGNORE_SPACE`, so that a name before a blank and a parenthesis is a call. Limits
+/// that cut an answer short without an error are lifted.
 const PIN: &str = "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,IGNORE_SPACE', \
-     SESSION autocommit = 1, SESSION sql_select_limit = DEFAULT, SESSION completion_type = 0";
+     SESSION autocommit = 1, SESSION sql_select_limit = DEFAULT, SESSION completion_type = 0, \
+     SESSION group_concat_max_len = 16777216";
 
 impl Session {
     /// Connects and pins the session.

@@ -549,6 +549,16 @@ async fn reads_answer_and_errors_help() {
             "did you mean name?",
         ),
         ("SELECT id FORM users", Code::SyntaxError, "dialect"),
+        (
+            "WITH RECURSIVE t AS (SELECT 1 n UNION ALL SELECT n + 1 FROM t) SELECT COUNT(*) FROM t",
+            Code::DatabaseError,
+            "1000 rounds",
+        ),
+        (
+            "SELECT MAX(a.seq + b.seq) FROM seq_1_to_1000 a, seq_1_to_1000 b LIMIT ROWS EXAMINED 10",
+            Code::DatabaseError,
+            "EXAMINED",
+        ),
         ("SELECT * FROM evil", Code::Forbidden, ""),
         ("SELECT wipe()", Code::Forbidden, ""),
         ("SELECT nope()", Code::Forbidden, ""),

@@ -80,8 +80,13 @@ fn findings(
             ));
         }
     }
+    // `SHOW CREATE VIEW` and `DESCRIBE` look at a view and do not run it.
+    let looks = statement.kind.starts_with("show ") || statement.kind == "describe";
     for relation in statement.reads.union(&statement.writes) {
-        found.extend(catalogue.relation(relation, seen));
+        found.extend(catalogue.guarded(relation));
+        if !looks {
+            found.extend(catalogue.relation(relation, seen));
+        }
     }
     found
 }
@@ -115,6 +120,17 @@ impl Catalogue {
         }
     }
 
+    /// Whether a name without a schema is one of the server's own secrets.
+    fn guarded(&self, name: &Name) -> Option<(Effect, String)> {
+        let key = self.key(name);
+        super::is_guarded(&key.0, &key.1).then(|| {
+            (
+                Effect::Admin,
+                format!("touches the system schema {}", key.0),
+            )
+        })
+    }
+
     /// What reading or writing a relation brings with it.
     fn relation(
         &self,
@@ -122,12 +138,6 @@ impl Catalogue {
         seen: &mut BTreeSet<(String, String)>,
     ) -> Vec<(Effect, String)> {
         let key = self.key(name);
-        if super::is_guarded(&key.0, &key.1) {
-            return vec![(
-                Effect::Admin,
-                format!("touches the system schema {}", key.0),
-            )];
-        }
         let Some(view) = self.views.get(&key) else {
             return Vec::new();
         };

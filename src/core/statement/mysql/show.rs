@@ -149,6 +149,7 @@ pub(super) fn explain(tokens: &[Token], out: &mut Statement) {
     // EXPLAIN t, EXPLAIN t column, EXPLAIN t 'pattern'.
     match verbs::name(rest) {
         Some((name, length)) if rest.len() <= length + 1 && !first.is("for") => {
+            "describe".clone_into(&mut out.kind);
             out.reads.insert(name);
         }
         _ => out.worsen(Effect::Admin, "is not understood"),
