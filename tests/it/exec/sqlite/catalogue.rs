@@ -1,4 +1,4 @@
-//! What list_tables and describe_table say of a SQLite database.
+//! What `list_tables` and `describe_table` say of a SQLite database.
 
 use secondkey::core::refusal::Code;
 use secondkey::core::statement::Effect::Read;
@@ -56,7 +56,7 @@ async fn tables_are_listed_and_searched() {
 }
 
 #[tokio::test]
-async fn a_table_is_described_with_its_keys_both_ways() {
+async fn columns_are_described_with_their_defaults_and_expressions() {
     let rig = Rig::with(&[Read], SHOP, &[]);
     let customers = rig.executor.describe_table("main.Customers").await.unwrap();
     let columns: Vec<_> = customers
@@ -91,6 +91,12 @@ async fn a_table_is_described_with_its_keys_both_ways() {
             ),
         ]
     );
+}
+
+#[tokio::test]
+async fn indexes_and_keys_both_ways_are_described() {
+    let rig = Rig::with(&[Read], SHOP, &[]);
+    let customers = rig.executor.describe_table("customers").await.unwrap();
     assert_eq!(customers.primary_key, ["id"]);
     let index = &customers.indexes[0];
     assert_eq!(index.name, "by_mail");

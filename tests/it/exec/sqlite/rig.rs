@@ -1,6 +1,12 @@
 //! A database file of the test's own, and the whole way from a text to its answer.
 
+#![expect(
+    clippy::panic,
+    reason = "a helper of a test fails by panicking, like the test itself"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -194,10 +200,12 @@ pub(crate) fn state(path: &Path) -> String {
         "encoding",
     ] {
         let sql = format!("SELECT quote({pragma}) FROM pragma_{pragma}");
-        state += &format!(
-            "{pragma} {}\n",
+        writeln!(
+            state,
+            "{pragma} {}",
             db.query_row(&sql, [], |r| r.get::<_, String>(0)).unwrap()
-        );
+        )
+        .unwrap();
     }
     let mut schema = db
         .prepare("SELECT name, type, sql FROM sqlite_schema ORDER BY 1")
@@ -208,7 +216,7 @@ pub(crate) fn state(path: &Path) -> String {
         .map(Result::unwrap)
         .collect();
     for (name, kind, sql) in tables {
-        state += &format!("{kind} {name} {sql:?}\n");
+        writeln!(state, "{kind} {name} {sql:?}").unwrap();
         if kind != "table" {
             continue;
         }
@@ -217,7 +225,7 @@ pub(crate) fn state(path: &Path) -> String {
         let mut rows = all.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
             for i in 0..width {
-                state += &format!("{:?}|", row.get_ref(i).unwrap());
+                write!(state, "{:?}|", row.get_ref(i).unwrap()).unwrap();
             }
             state.push('\n');
         }

@@ -104,7 +104,9 @@ async fn parameters_arrive_as_they_were_sent() {
         (json!("a\u{0}b"), "text"),
         (json!({"blob": "00ff"}), "blob"),
     ] {
-        let rows = rig.rows("SELECT typeof($1), $1", &[value.clone()]).await;
+        let rows = rig
+            .rows("SELECT typeof($1), $1", std::slice::from_ref(&value))
+            .await;
         assert_eq!(rows, [[json!(kind), value]]);
     }
     assert_eq!(
@@ -138,7 +140,7 @@ async fn placeholders_take_the_values_their_numbers_say() {
             Ok(answer) => assert_eq!(answer.rows(), [expected], "{sql}"),
             // `:x` is the third here, and the first is never used.
             Err(refusal) => {
-                assert_eq!((refusal.code, sql), (Code::ParameterCount, "SELECT ?2, :x"))
+                assert_eq!((refusal.code, sql), (Code::ParameterCount, "SELECT ?2, :x"));
             }
         }
     }
