@@ -45,7 +45,7 @@ pub async fn first_page(
         return Ok(Collected {
             columns,
             rows: page.rows,
-            affected: affected(&end),
+            affected: affected(end.as_ref()),
             truncated: None,
         });
     };
@@ -73,7 +73,7 @@ pub async fn first_page(
     Ok(Collected {
         columns,
         rows: page.rows,
-        affected: affected(&end),
+        affected: affected(end.as_ref()),
         truncated: Some(truncated),
     })
 }
@@ -146,8 +146,8 @@ struct Done {
     affected: Option<u64>,
 }
 
-fn affected(end: &Option<Done>) -> Option<u64> {
-    end.as_ref().and_then(|done| done.affected)
+fn affected(end: Option<&Done>) -> Option<u64> {
+    end.and_then(|done| done.affected)
 }
 
 /// Reads on into the spool. A read stops when the spool is full; other work only stops being kept.

@@ -95,12 +95,15 @@ impl Pages {
             .await;
         let mut page = Page::new(limits);
         let rows = spool.read(from, u64::from(limits.rows) + 1)?;
-        rows.into_iter().for_each(|row| page.offer(row));
+        for row in rows {
+            page.offer(row);
+        }
         let (total, end) = (spool.rows_so_far(), spool.end());
-        if page.rows.is_empty() && page.cut.is_none() {
-            if let Some(End::Failed(refusal)) = end {
-                return Err(refusal);
-            }
+        if let Some(End::Failed(refusal)) = &end
+            && page.rows.is_empty()
+            && page.cut.is_none()
+        {
+            return Err(refusal.clone());
         }
         let shown = page.rows.len() as u64;
         let cut = page.cut.or(match &end {

@@ -65,7 +65,8 @@ impl Statement {
         };
         if effect > Effect::Read && !self.reasons.contains(&reason) {
             self.reasons.push(reason);
-            self.reasons.sort_by(|a, b| b.effect.cmp(&a.effect));
+            self.reasons
+                .sort_by_key(|reason| std::cmp::Reverse(reason.effect));
         }
         self.effect = self.effect.max(effect);
         if self.effect > Effect::Read {

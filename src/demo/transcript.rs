@@ -46,12 +46,11 @@ impl<'a> Transcript<'a> {
     }
 
     pub(super) fn call(&mut self, tool: &str, arguments: &Value) -> Result<(), DemoError> {
-        let shown = match arguments["sql"].as_str() {
-            Some(sql) if arguments["params"].is_array() => {
-                format!("{sql}  {}", arguments["params"])
-            }
-            Some(sql) => sql.to_owned(),
-            None => arguments.to_string(),
+        let sql = arguments.get("sql").and_then(Value::as_str);
+        let shown = match (sql, arguments.get("params")) {
+            (Some(sql), Some(params)) => format!("{sql}  {params}"),
+            (Some(sql), None) => sql.to_owned(),
+            (None, _) => arguments.to_string(),
         };
         let tool = self.paint(CYAN, tool);
         self.line(&format!("  > {tool} {shown}"))
@@ -63,7 +62,12 @@ impl<'a> Transcript<'a> {
     }
 
     pub(super) fn rows(&mut self, answer: &Value) -> Result<(), DemoError> {
-        for row in answer["rows"].as_array().into_iter().flatten() {
+        for row in answer
+            .get("rows")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             self.answer(&row.to_string())?;
         }
         Ok(())
@@ -71,8 +75,10 @@ impl<'a> Transcript<'a> {
 
     pub(super) fn refusal(&mut self, content: &Value) -> Result<(), DemoError> {
         let word = |name: &str| {
-            content["error"][name]
-                .as_str()
+            content
+                .get("error")
+                .and_then(|error| error.get(name))
+                .and_then(Value::as_str)
                 .unwrap_or_default()
                 .to_owned()
         };

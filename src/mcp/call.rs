@@ -65,11 +65,9 @@ async fn answer(
     // Who asks how things are need not wait behind what is slow.
     let _turn = match tool {
         Tool::SqlExecute => Some(turn(server, &cancel).await?),
-        Tool::DescribeTable
-        | Tool::Health
-        | Tool::ListTables
-        | Tool::ResultPage
-        | Tool::Whoami => None,
+        Tool::DescribeTable | Tool::Health | Tool::ListTables | Tool::ResultPage | Tool::Whoami => {
+            None
+        }
     };
     let context = Context {
         broker: &server.broker,
@@ -85,7 +83,12 @@ async fn turn<'a>(
     server: &'a Server,
     cancel: &CancellationToken,
 ) -> Result<tokio::sync::SemaphorePermit<'a>, Refusal> {
-    let gone = || Refusal::new(Code::Cancelled, "the call was cancelled before its turn came");
+    let gone = || {
+        Refusal::new(
+            Code::Cancelled,
+            "the call was cancelled before its turn came",
+        )
+    };
     tokio::select! {
         turn = server.turns.acquire() => turn.map_err(|_| gone()),
         () = cancel.cancelled() => Err(gone()),

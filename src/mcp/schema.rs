@@ -36,14 +36,12 @@ fn of<T: JsonSchema>(drop: &[&str]) -> Schema {
         .into_root_schema_for::<T>()
         .to_value();
     slim(&mut schema, drop);
-    match schema {
-        Value::Object(mut object) => {
-            // What describes the whole stands in the tool's own description.
-            object.remove("description");
-            object.into()
-        }
-        _ => JsonObject::new().into(),
-    }
+    let Value::Object(mut object) = schema else {
+        return JsonObject::new().into();
+    };
+    // What describes the whole stands in the tool's own description.
+    object.remove("description");
+    object.into()
 }
 
 fn slim(schema: &mut Value, drop: &[&str]) {
@@ -52,13 +50,15 @@ fn slim(schema: &mut Value, drop: &[&str]) {
     };
     object.retain(|word, _| !drop.contains(&word.as_str()));
     for (word, inner) in object.iter_mut() {
-        match inner {
-            // The keys below `properties` are names, not words of the schema language.
-            Value::Object(fields) if word == "properties" => {
-                fields.values_mut().for_each(|field| slim(field, drop));
-            }
-            Value::Array(options) => options.iter_mut().for_each(|option| slim(option, drop)),
-            inner => slim(inner, drop),
+        if let Value::Object(fields) = inner
+            && word == "properties"
+        {
+            // The keys below are names, not words of the schema language.
+            fields.values_mut().for_each(|field| slim(field, drop));
+        } else if let Value::Array(options) = inner {
+            options.iter_mut().for_each(|option| slim(option, drop));
+        } else {
+            slim(inner, drop);
         }
     }
 }

@@ -149,7 +149,10 @@ fn parse<A: DeserializeOwned>(arguments: JsonObject) -> Result<A, Refusal> {
     serde_json::from_value(Value::Object(arguments)).map_err(|error| {
         Refusal::new(
             Code::InvalidArgument,
-            format!("the arguments do not fit: {}", without_value(&error.to_string())),
+            format!(
+                "the arguments do not fit: {}",
+                without_value(&error.to_string())
+            ),
         )
         .hint("see the tool's input schema")
     })
@@ -162,7 +165,9 @@ fn without_value(error: &str) -> String {
     if !quoting.iter().any(|start| error.starts_with(start)) {
         return error.to_owned();
     }
-    let what = error.find(['"', '`']).map_or(error, |at| error.split_at(at).0);
+    let what = error
+        .find(['"', '`'])
+        .map_or(error, |at| error.split_at(at).0);
     match error.rsplit_once(", expected ") {
         Some((_, expected)) if what.len() < error.len() => {
             format!("{}, expected {expected}", what.trim_end())
@@ -186,17 +191,35 @@ mod tests {
     #[test]
     fn an_argument_of_the_wrong_type_is_not_repeated() {
         let cases = [
-            (r#"{"sql": "select 1", "params": "CANARY, expected x"}"#, "invalid type: string, expected a sequence"),
-            (r#"{"sql": 987654321}"#, "invalid type: integer, expected a string"),
-            (r#"{"sql": "select 1", "max_rows": -987654321}"#, "invalid value: integer, expected u32"),
-            (r#"{"sql": "select 1", "max_rows": 98765432.5}"#, "invalid type: floating point, expected u32"),
-            (r#"{"sql": "select 1", "timeout_ms": {"CANARY": 1}}"#, "invalid type: map, expected u32"),
+            (
+                r#"{"sql": "select 1", "params": "CANARY, expected x"}"#,
+                "invalid type: string, expected a sequence",
+            ),
+            (
+                r#"{"sql": 987654321}"#,
+                "invalid type: integer, expected a string",
+            ),
+            (
+                r#"{"sql": "select 1", "max_rows": -987654321}"#,
+                "invalid value: integer, expected u32",
+            ),
+            (
+                r#"{"sql": "select 1", "max_rows": 98765432.5}"#,
+                "invalid type: floating point, expected u32",
+            ),
+            (
+                r#"{"sql": "select 1", "timeout_ms": {"CANARY": 1}}"#,
+                "invalid type: map, expected u32",
+            ),
             ("{}", "missing field `sql`"),
         ];
         for (arguments, expected) in cases {
             let arguments = serde_json::from_str(arguments).unwrap();
             let refusal = parse::<sql_execute::Args>(arguments).unwrap_err();
-            assert_eq!(refusal.message, format!("the arguments do not fit: {expected}"));
+            assert_eq!(
+                refusal.message,
+                format!("the arguments do not fit: {expected}")
+            );
         }
     }
 }

@@ -36,9 +36,9 @@ pub(super) fn hear(line: &[u8]) -> Heard {
         return Heard::Nothing;
     }
     match serde_json::from_slice::<ClientJsonRpcMessage>(line) {
-        Ok(JsonRpcMessage::Notification(_)) if names_an_id(line) => {
-            Heard::Bad(bad_id("a request's id must be a string or a whole number of 64 bits"))
-        }
+        Ok(JsonRpcMessage::Notification(_)) if names_an_id(line) => Heard::Bad(bad_id(
+            "a request's id must be a string or a whole number of 64 bits",
+        )),
         Ok(message) => Heard::Message(Box::new(message)),
         Err(_) => diagnose(line),
     }
@@ -136,19 +136,43 @@ mod tests {
             (b"{\"jsonrpc\":\"2.0\",\"id\":7,\"meth", (-32700, None)),
             (b"{\"a\":\"\xff\"}", (-32700, None)),
             (deep.as_bytes(), (-32700, None)),
-            (b"{\"jsonrpc\":\"2.0\",\"id\":1e999,\"method\":\"ping\"}", (-32700, None)),
+            (
+                b"{\"jsonrpc\":\"2.0\",\"id\":1e999,\"method\":\"ping\"}",
+                (-32700, None),
+            ),
             (b"[]", (-32600, None)),
-            (b"[{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"ping\"}]", (-32600, None)),
+            (
+                b"[{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"ping\"}]",
+                (-32600, None),
+            ),
             (b"7", (-32600, None)),
             (b"{}", (-32600, None)),
             (b"{\"jsonrpc\":\"2.0\",\"id\":7}", (-32600, id())),
-            (b"{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"ping\"}", (-32600, None)),
-            (b"{\"jsonrpc\":\"2.0\",\"id\":1.5,\"method\":\"ping\"}", (-32600, None)),
-            (b"{\"jsonrpc\":\"2.0\",\"id\":99999999999999999999,\"method\":\"ping\"}", (-32600, None)),
-            (b"{\"jsonrpc\":\"2.0\",\"id\":[7],\"method\":\"ping\"}", (-32600, None)),
-            (b"{\"jsonrpc\":\"1.0\",\"id\":7,\"method\":\"ping\"}", (-32602, id())),
+            (
+                b"{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"ping\"}",
+                (-32600, None),
+            ),
+            (
+                b"{\"jsonrpc\":\"2.0\",\"id\":1.5,\"method\":\"ping\"}",
+                (-32600, None),
+            ),
+            (
+                b"{\"jsonrpc\":\"2.0\",\"id\":99999999999999999999,\"method\":\"ping\"}",
+                (-32600, None),
+            ),
+            (
+                b"{\"jsonrpc\":\"2.0\",\"id\":[7],\"method\":\"ping\"}",
+                (-32600, None),
+            ),
+            (
+                b"{\"jsonrpc\":\"1.0\",\"id\":7,\"method\":\"ping\"}",
+                (-32602, id()),
+            ),
             (b"{\"id\":7,\"method\":\"ping\"}", (-32602, id())),
-            (b"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":5}", (-32602, id())),
+            (
+                b"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":5}",
+                (-32602, id()),
+            ),
         ];
         for (line, expected) in cases {
             let line_text = String::from_utf8_lossy(line.get(..80).unwrap_or(line));
