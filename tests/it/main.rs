@@ -21,6 +21,7 @@ mod corpus;
 mod exec;
 mod mcp;
 mod store;
+mod stories;
 mod support;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,138 @@
+//! Databases that are not there, go away and come back.
+
+mod server;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{assert_serves, content, refusal, wait_for};
+use crate::support::program::Program;
+use crate::support::raw::{Era, Raw};
+use crate::support::{shop, skip};
+use server::{Kind, Server};
+
+#[tokio::test]
+async fn a_file_that_comes_later_is_served() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("later.db");
+    let url = format!("sqlite:{}", file.display());
+    let program = Program::with_arguments(&["--database-url", &url]);
+    let mut raw = Raw::start(&program, Era::Modern).await;
+    let select = json!({"sql": "SELECT count(*) FROM products"});
+    let answer = raw.call("sql_execute", &select).await;
+    assert_eq!(refusal(&answer)["code"], "database_unavailable", "{answer}");
+    let health = raw.call("health", &json!({})).await;
+    assert_eq!(content(&health)["ok"], false, "{health}");
+    assert!(!file.exists());
+    shop::create(&file);
+    let answer = raw.call("sql_execute", &select).await;
+    assert_eq!(content(&answer)["rows"], json!([[shop::PRODUCTS]]));
+    let health = raw.call("health", &json!({})).await;
+    assert_eq!(content(&health)["ok"], true, "{health}");
+    // Another file in its place is another database.
+    std::fs::remove_file(&file).unwrap();
+    let answer = raw.call("sql_execute", &select).await;
+    assert_eq!(refusal(&answer)["code"], "database_unavailable", "{answer}");
+    shop::create(&file);
+    let answer = raw.call("sql_execute", &select).await;
+    assert_eq!(content(&answer)["rows"], json!([[shop::PRODUCTS]]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_server_that_comes_and_goes_is_served() {
+    comes_and_goes(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mariadb_server_that_comes_and_goes_is_served() {
+    comes_and_goes(Kind::MariaDb).await;
+}
+
+async fn comes_and_goes(kind: Kind) {
+    let Some(mut server) = Server::install(kind) else {
+        return skip("stories::database_down", &format!("no {kind:?} on this machine"));
+    };
+    let config = format!(
+        "[targets.main]\nurl = \"{}\"\nallow = [\"read\", \"write\"]\nallow_privileged_login = true\n",
+        server.url()
+    );
+    let program = Program::with_config(&config);
+    let mut raw = Raw::start(&program, Era::Modern).await;
+    is_down(&mut raw).await;
+
+    server.start();
+    server.run("CREATE TABLE things (n int)");
+    server.run("INSERT INTO things VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10)");
+    assert_serves(&mut raw).await;
+    // Connections that were idle while the server was restarted are no reason to fail.
+    server.stop();
+    server.start();
+    assert_serves(&mut raw).await;
+    server.stop();
+    is_down(&mut raw).await;
+    server.start();
+    assert_serves(&mut raw).await;
+
+    goes_away_in_the_middle(&mut raw, &mut server).await;
+    server.start();
+    assert_serves(&mut raw).await;
+    killed_client(raw, &program, &server).await;
+    server.stop();
+}
+
+/// Calls fail soon, and say why.
+async fn is_down(raw: &mut Raw) {
+    for sql in ["SELECT 1", "INSERT INTO things VALUES (0)"] {
+        let asked = Instant::now();
+        let answer = raw.call("sql_execute", &json!({ "sql": sql })).await;
+        assert_eq!(refusal(&answer)["code"], "database_unavailable", "{answer}");
+        assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+    }
+    let tables = raw.call("list_tables", &json!({})).await;
+    assert_eq!(refusal(&tables)["code"], "database_unavailable", "{tables}");
+    let health = raw.call("health", &json!({})).await;
+    assert_eq!(content(&health)["ok"], false, "{health}");
+}
+
+/// A read fails; of a change nobody can know, and that is what is said.
+async fn goes_away_in_the_middle(raw: &mut Raw, server: &mut Server) {
+    let read = raw.call_soon("sql_execute", &json!({"sql": endless_read()})).await;
+    let change = format!("INSERT INTO things {}", endless_read());
+    let change = raw.call_soon("sql_execute", &json!({"sql": change})).await;
+    while server.busy() < 2 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    server.stop();
+    let mut codes = std::collections::BTreeMap::<u64, Value>::new();
+    while codes.len() < 2 {
+        let message = raw.message().await.unwrap();
+        codes.insert(message["id"].as_u64().unwrap(), refusal(&message)["code"].clone());
+    }
+    assert_eq!(codes[&read], "database_unavailable", "{codes:?}");
+    let expected = [json!("outcome_unknown"), json!("database_unavailable")];
+    assert!(expected.contains(&codes[&change]), "{codes:?}");
+}
+
+/// The server stops what nobody waits for any more, seen from another connection.
+async fn killed_client(mut raw: Raw, program: &Program, server: &Server) {
+    raw.call_soon("sql_execute", &json!({"sql": endless_read()})).await;
+    while server.busy() < 1 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let killed = Instant::now();
+    let child = raw.vanish();
+    while server.busy() > 0 {
+        assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    wait_for(program, "execution.cancelled").await;
+    drop(child);
+}
+
+/// Takes hours on ten rows.
+fn endless_read() -> &'static str {
+    "SELECT count(*) FROM things a, things b, things c, things d, things e, things f, things g, \
+     things h, things i, things j, things k, things l"
+}
