@@ -106,14 +106,15 @@ impl Page {
     /// Takes a row if there is room, else sets it aside. Once one is set aside, all are.
     pub(super) fn offer(&mut self, row: Row) {
         if self.cut.is_none() {
-            let size = json_bytes(&row) + 1;
+            let bytes = json_bytes(&row);
+            let size = bytes + 1;
             if self.rows.len() >= self.limits.rows as usize {
                 self.cut = Some(Cut::Rows);
             } else if self.bytes + size > self.limits.bytes as usize {
                 self.cut = Some(Cut::Bytes);
                 if self.rows.is_empty() {
                     self.note = Some(format!(
-                        "one row alone takes {size} bytes and a page holds {}; select fewer columns or shorten them",
+                        "one row alone takes {bytes} bytes and a page holds {}; select fewer columns or shorten them",
                         self.limits.bytes
                     ));
                 }
@@ -228,7 +229,7 @@ mod tests {
         assert!(
             page.note
                 .unwrap()
-                .starts_with("one row alone takes 34 bytes and a page holds 20")
+                .starts_with("one row alone takes 33 bytes and a page holds 20")
         );
     }
 }

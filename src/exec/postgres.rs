@@ -138,6 +138,10 @@ impl Postgres {
     }
 
     pub(super) async fn reach(&self) -> Result<(), Refusal> {
+        let loan = self.lend().await?;
+        let asked = loan.session.client.batch_execute("select 1").await;
+        asked.map_err(|error| errors::refusal(&error))?;
+        loan.give_back();
         Ok(())
     }
 

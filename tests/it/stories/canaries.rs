@@ -13,7 +13,11 @@ const CANARY: &str = "CANARY";
 #[tokio::test]
 async fn no_value_is_logged_recorded_or_repeated_in_an_error() {
     for (era, level) in [(Era::Legacy, "debug"), (Era::Modern, "trace")] {
-        let world = World::new("[\"read\", \"write\"]", &["--log", level]);
+        let mut world = World::new("[\"read\", \"write\"]", &["--log", level]);
+        for (name, scheme) in [("pg_url", "postgres"), ("my_url", "mysql")] {
+            let url = format!("{scheme}://app:CANARY-password@127.0.0.1:1/orders");
+            world.program = world.program.variable(name, &url);
+        }
         configure(&world);
         plant(&world.file);
         let mut server = Raw::start(&world.program, era).await;
@@ -61,10 +65,8 @@ async fn no_value_is_logged_recorded_or_repeated_in_an_error() {
 fn configure(world: &World) {
     let file = world.program.folder.path().join("secondkey.toml");
     let mut config = std::fs::read_to_string(&file).unwrap();
-    for (name, scheme) in [("pg", "postgres"), ("my", "mysql")] {
-        config += &format!(
-            "[targets.{name}]\nurl = \"{scheme}://app:CANARY-password@127.0.0.1:1/orders\"\n"
-        );
+    for name in ["pg", "my"] {
+        config += &format!("[targets.{name}]\nurl = \"env:{name}_url\"\n");
     }
     std::fs::write(file, config).unwrap();
 }
