@@ -1,5 +1,11 @@
 //! What each step of a call costs. `cargo bench`; the figures are in `docs/performance.md`.
 
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on has nothing to say"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -185,7 +191,7 @@ fn encoding(c: &mut Criterion) {
         b.iter(|| rows.iter().map(|row| json_bytes(row)).sum::<usize>());
     });
     group.bench_function("write JSON", |b| {
-        b.iter(|| serde_json::to_string(black_box(&rows)).unwrap())
+        b.iter(|| serde_json::to_string(black_box(&rows)).unwrap());
     });
 }
 

@@ -4,6 +4,13 @@
 //! (`tests/run --serve` starts one and prints it). The driver runs the same statement directly in
 //! the same run: compare ratios, not runs.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints figures, and has nothing to say when it cannot go on"
+)]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -61,9 +68,7 @@ struct Server {
 
 fn start(folder: &Path, url: &str, more: &[&str]) -> Child {
     let config = folder.join("secondkey.toml");
-    let text = format!(
-        "[targets.bench]\nurl = \"env:BENCH_URL\"\nallow_privileged_login = true\nlimits = {{ rows = 10000, bytes = \"8MiB\" }}\n"
-    );
+    let text = "[targets.bench]\nurl = \"env:BENCH_URL\"\nallow_privileged_login = true\nlimits = {{ rows = 10000, bytes = \"8MiB\" }}\n";
     std::fs::write(&config, text).unwrap();
     Command::new(env!("CARGO_BIN_EXE_secondkey"))
         .args(["mcp", "--config"])
@@ -224,13 +229,13 @@ fn over_http(name: &str, folder: &Path, url: &str) {
         .map(|_| {
             let mut http = Http::open(&address, &token);
             std::thread::spawn(move || {
-                (0..CALLS / ABREAST).for_each(|id| http.call(&arguments(id)))
+                (0..CALLS / ABREAST).for_each(|id| http.call(&arguments(id)));
             })
         })
         .collect();
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
     println!(
         "{name}, HTTP, {ABREAST} connections:       {}",
         rate(CALLS, began.elapsed())
@@ -320,7 +325,9 @@ fn direct_sqlite(path: &PathBuf) {
     let mut statement = database.prepare(POINT).unwrap();
     let times = timed(CALLS, |id| {
         statement
-            .query_row([id % 1000 + 1], |row| row.get::<_, String>(1))
+            .query_row([i64::try_from(id % 1000 + 1).unwrap()], |row| {
+                row.get::<_, String>(1)
+            })
             .unwrap();
     });
     println!("SQLite, driver alone:             {}", spread(times));

@@ -107,9 +107,9 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let caller = self.caller(&context);
-        call::call(self, &caller, request, context)
-            .await
-            .map(Into::into)
+        // Boxed, because the protocol's layers move this future about.
+        let call = Box::pin(call::call(self, &caller, request, context));
+        call.await.map(Into::into)
     }
 
     async fn list_resources(

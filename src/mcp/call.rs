@@ -76,7 +76,7 @@ async fn answer(
     };
     let longest = Duration::from_millis(u64::from(Limits::MAX.time_ms)) + GRACE;
     let call = tool.call(request.arguments.unwrap_or_default(), context);
-    guarded(tool.name(), longest, call).await
+    Box::pin(guarded(tool.name(), longest, call)).await
 }
 
 async fn turn<'a>(

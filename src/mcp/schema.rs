@@ -56,7 +56,9 @@ fn slim(schema: &mut Value, drop: &[&str]) {
             // The keys below are names, not words of the schema language.
             fields.values_mut().for_each(|field| slim(field, drop));
         } else if let Value::Array(options) = inner {
-            options.iter_mut().for_each(|option| slim(option, drop));
+            for option in options {
+                slim(option, drop);
+            }
         } else {
             slim(inner, drop);
         }

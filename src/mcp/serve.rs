@@ -13,25 +13,21 @@ use crate::mcp::stdio::Pipe;
 /// the client is gone, or `closing` fires, its reads are cancelled instead.
 pub async fn stdio(server: Server, closing: CancellationToken) -> io::Result<()> {
     let pipe = Pipe::open();
-    let served = converse(server, pipe.clone(), closing.clone());
-    tokio::pin!(served);
+    let mut talk = Box::pin(converse(server, pipe.clone(), closing.clone()));
     tokio::select! {
-        outcome = &mut served => return outcome,
+        outcome = &mut talk => return outcome,
         () = pipe.abandoned() => {
             tracing::info!("the client is gone");
             closing.cancel();
         }
     }
-    served.await
+    talk.await
 }
 
 async fn converse(server: Server, pipe: Pipe, closing: CancellationToken) -> io::Result<()> {
     loop {
-        match server
-            .clone()
-            .serve_with_ct(pipe.clone(), closing.clone())
-            .await
-        {
+        let greeting = server.clone().serve_with_ct(pipe.clone(), closing.clone());
+        match Box::pin(greeting).await {
             Ok(running) => {
                 running.waiting().await.map_err(io::Error::other)?;
                 return Ok(());

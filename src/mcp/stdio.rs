@@ -124,10 +124,8 @@ impl Inner {
             JsonRpcMessage::Request(request) => {
                 if !self.flight.begin(&request.id) {
                     let again = "a request with this id has not been answered yet";
-                    return Heard::Bad(ServerJsonRpcMessage::error(
-                        ErrorData::invalid_request(again, None),
-                        None,
-                    ));
+                    let error = ErrorData::invalid_request(again, None);
+                    return Heard::Bad(Box::new(ServerJsonRpcMessage::error(error, None)));
                 }
             }
             JsonRpcMessage::Notification(JsonRpcNotification {

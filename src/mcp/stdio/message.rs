@@ -16,7 +16,7 @@ pub(super) enum Heard {
     /// Nothing that wants an answer.
     Nothing,
     /// No message; this is the answer.
-    Bad(ServerJsonRpcMessage),
+    Bad(Box<ServerJsonRpcMessage>),
 }
 
 impl Heard {
@@ -45,10 +45,10 @@ pub(super) fn hear(line: &[u8]) -> Heard {
 }
 
 /// The answer to a line that is longer than a message may be.
-pub(super) fn too_long() -> ServerJsonRpcMessage {
+pub(super) fn too_long() -> Box<ServerJsonRpcMessage> {
     let mib = MESSAGE_BYTES / 1024 / 1024;
     let message = format!("the message is longer than {mib} MiB and was not read");
-    ServerJsonRpcMessage::error(ErrorData::invalid_request(message, None), None)
+    error(ErrorData::invalid_request(message, None), None)
 }
 
 fn diagnose(line: &[u8]) -> Heard {
@@ -102,16 +102,16 @@ fn names_an_id(line: &[u8]) -> bool {
     serde_json::from_slice::<Value>(line).is_ok_and(|message| message.get("id").is_some())
 }
 
-fn bad_id(why: &'static str) -> ServerJsonRpcMessage {
+fn bad_id(why: &'static str) -> Box<ServerJsonRpcMessage> {
     invalid(why, None)
 }
 
-fn invalid(why: &'static str, id: Option<RequestId>) -> ServerJsonRpcMessage {
+fn invalid(why: &'static str, id: Option<RequestId>) -> Box<ServerJsonRpcMessage> {
     error(ErrorData::invalid_request(why, None), id)
 }
 
-fn error(error: ErrorData, id: Option<RequestId>) -> ServerJsonRpcMessage {
-    ServerJsonRpcMessage::error(error, id)
+fn error(error: ErrorData, id: Option<RequestId>) -> Box<ServerJsonRpcMessage> {
+    Box::new(ServerJsonRpcMessage::error(error, id))
 }
 
 #[cfg(test)]
@@ -120,8 +120,12 @@ mod tests {
 
     fn answer(line: &[u8]) -> Option<(i32, Option<RequestId>)> {
         match hear(line) {
-            Heard::Bad(JsonRpcMessage::Error(error)) => Some((error.error.code.0, error.id)),
-            Heard::Bad(other) => panic!("{other:?}"),
+            Heard::Bad(bad) => match *bad {
+                JsonRpcMessage::Error(error) => Some((error.error.code.0, error.id)),
+                JsonRpcMessage::Request(_)
+                | JsonRpcMessage::Response(_)
+                | JsonRpcMessage::Notification(_) => panic!("no error"),
+            },
             Heard::Message(_) | Heard::Nothing => None,
         }
     }
@@ -130,7 +134,8 @@ mod tests {
     fn every_bad_line_has_its_answer() {
         let id = || Some(RequestId::Number(7));
         let deep = "[".repeat(100_000);
-        let cases: &[(&[u8], (i32, Option<RequestId>))] = &[
+        type Answer = (i32, Option<RequestId>);
+        let cases: [(&[u8], Answer); _] = [
             (b"{", (-32700, None)),
             (b"hello", (-32700, None)),
             (b"{\"jsonrpc\":\"2.0\",\"id\":7,\"meth", (-32700, None)),
@@ -174,7 +179,7 @@ mod tests {
                 (-32602, id()),
             ),
         ];
-        for (line, expected) in cases {
+        for (line, expected) in &cases {
             let line_text = String::from_utf8_lossy(line.get(..80).unwrap_or(line));
             assert_eq!(answer(line).as_ref(), Some(expected), "{line_text}");
         }

@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_closed_reader_is_seen_on_pipes_and_sockets() {
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
         assert!(!nobody_reads(&writer));
         drop(reader);
         assert!(nobody_reads(&writer));

@@ -27,7 +27,10 @@ async fn on_a_full_disk_nothing_runs_until_there_is_room() {
         let answer = sql(&mut server, attempt).await;
         let refusal = refusal(&answer);
         assert_eq!(refusal["code"], "audit_unavailable", "{refusal}");
-        assert!(refusal["message"].as_str().unwrap().contains("full"), "{refusal}");
+        assert!(
+            refusal["message"].as_str().unwrap().contains("full"),
+            "{refusal}"
+        );
         assert!(!answer.to_string().contains("lamp"), "{answer}");
     }
     let tables = server.call("list_tables", &json!({})).await;
@@ -57,7 +60,10 @@ async fn a_change_under_way_when_the_disk_fills_is_recorded_later() {
     let refusal = refusal(&server.answer_to(id).await);
     assert_eq!(refusal["code"], "audit_unavailable", "{refusal}");
     let message = refusal["message"].as_str().unwrap();
-    assert!(message.starts_with("the change was made and stands"), "{message}");
+    assert!(
+        message.starts_with("the change was made and stands"),
+        "{message}"
+    );
     assert_eq!(world.products(), shop::PRODUCTS + 1_500_000);
     disk.clear();
     works_again(&mut server).await;

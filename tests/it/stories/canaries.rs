@@ -37,7 +37,9 @@ async fn no_value_is_logged_recorded_or_repeated_in_an_error() {
             let answer = server.call(tool, &arguments).await;
             assert!(!answer.to_string().contains(CANARY), "{tool}: {answer}");
         }
-        server.send(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"CANARY-line").await;
+        server
+            .send(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"CANARY-line")
+            .await;
         server.message().await.unwrap();
         super::assert_serves(&mut server).await;
         assert!(server.finish().await.success());
@@ -46,7 +48,9 @@ async fn no_value_is_logged_recorded_or_repeated_in_an_error() {
         assert!(!log.contains(CANARY), "{level}: {}", around(&log));
         for file in files(&world.program.state()) {
             let bytes = std::fs::read(&file).unwrap();
-            let found = bytes.windows(CANARY.len()).any(|part| part == CANARY.as_bytes());
+            let found = bytes
+                .windows(CANARY.len())
+                .any(|part| part == CANARY.as_bytes());
             assert!(!found, "{}", file.display());
         }
         let export = std::process::Command::new(crate::support::binary())
@@ -94,16 +98,28 @@ fn bad_calls() -> Vec<Value> {
     let insert = "INSERT INTO secrets (value, number) VALUES ($1, $2)";
     vec![
         call(insert, json!(["CANARY-row", 1])),
-        call(insert, json!(["CANARY-parameter that is much longer than it may be", 1])),
+        call(
+            insert,
+            json!(["CANARY-parameter that is much longer than it may be", 1]),
+        ),
         call(insert, json!(["x", "CANARY-text"])),
         call(insert, json!(["CANARY-count"])),
         call(insert, json!([{"CANARY-object": 1}, [1, "CANARY-array"]])),
         call(insert, json!("CANARY-not-a-list")),
         call("SELECT json_extract($1, '$.a')", json!(["{CANARY-json"])),
         call("SELECT json_extract(value, '$.a') FROM secrets", json!([])),
-        call("SELECT abs($1), abs(-9223372036854775808)", json!(["CANARY-abs"])),
-        call("SELECT value FROM secrets WHERE value LIKE 'CANARY-like' ESCAPE 'CANARY'", json!([])),
-        call("DELETE FROM secrets WHERE value = 'CANARY-delete'||$1 OR 1", json!(["CANARY-p"])),
+        call(
+            "SELECT abs($1), abs(-9223372036854775808)",
+            json!(["CANARY-abs"]),
+        ),
+        call(
+            "SELECT value FROM secrets WHERE value LIKE 'CANARY-like' ESCAPE 'CANARY'",
+            json!([]),
+        ),
+        call(
+            "DELETE FROM secrets WHERE value = 'CANARY-delete'||$1 OR 1",
+            json!(["CANARY-p"]),
+        ),
         call("DROP TABLE secrets /* CANARY-comment */", json!([])),
         call("SELECT 'CANARY-open", json!([])),
         call("SELECT 1 'CANARY-alias' 'CANARY-more'", json!([])),
@@ -131,5 +147,7 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
 
 /// The line in which it was seen.
 fn around(text: &str) -> &str {
-    text.lines().find(|line| line.contains(CANARY)).unwrap_or_default()
+    text.lines()
+        .find(|line| line.contains(CANARY))
+        .unwrap_or_default()
 }

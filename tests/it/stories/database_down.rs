@@ -52,7 +52,10 @@ async fn a_mariadb_server_that_comes_and_goes_is_served() {
 
 async fn comes_and_goes(kind: Kind) {
     let Some(mut server) = Server::install(kind) else {
-        return skip("stories::database_down", &format!("no {kind:?} on this machine"));
+        return skip(
+            "stories::database_down",
+            &format!("no {kind:?} on this machine"),
+        );
     };
     let config = format!(
         "[targets.main]\nurl = \"{}\"\nallow = [\"read\", \"write\"]\nallow_privileged_login = true\n",
@@ -88,7 +91,11 @@ async fn is_down(raw: &mut Raw) {
         let asked = Instant::now();
         let answer = raw.call("sql_execute", &json!({ "sql": sql })).await;
         assert_eq!(refusal(&answer)["code"], "database_unavailable", "{answer}");
-        assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+        assert!(
+            asked.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            asked.elapsed()
+        );
     }
     let tables = raw.call("list_tables", &json!({})).await;
     assert_eq!(refusal(&tables)["code"], "database_unavailable", "{tables}");
@@ -98,7 +105,9 @@ async fn is_down(raw: &mut Raw) {
 
 /// A read fails; of a change nobody can know, and that is what is said.
 async fn goes_away_in_the_middle(raw: &mut Raw, server: &mut Server) {
-    let read = raw.call_soon("sql_execute", &json!({"sql": endless_read()})).await;
+    let read = raw
+        .call_soon("sql_execute", &json!({"sql": endless_read()}))
+        .await;
     let change = format!("INSERT INTO things {}", endless_read());
     let change = raw.call_soon("sql_execute", &json!({"sql": change})).await;
     while server.busy() < 2 {
@@ -108,7 +117,10 @@ async fn goes_away_in_the_middle(raw: &mut Raw, server: &mut Server) {
     let mut codes = std::collections::BTreeMap::<u64, Value>::new();
     while codes.len() < 2 {
         let message = raw.message().await.unwrap();
-        codes.insert(message["id"].as_u64().unwrap(), refusal(&message)["code"].clone());
+        codes.insert(
+            message["id"].as_u64().unwrap(),
+            refusal(&message)["code"].clone(),
+        );
     }
     assert_eq!(codes[&read], "database_unavailable", "{codes:?}");
     let expected = [json!("outcome_unknown"), json!("database_unavailable")];
@@ -117,14 +129,19 @@ async fn goes_away_in_the_middle(raw: &mut Raw, server: &mut Server) {
 
 /// The server stops what nobody waits for any more, seen from another connection.
 async fn killed_client(mut raw: Raw, program: &Program, server: &Server) {
-    raw.call_soon("sql_execute", &json!({"sql": endless_read()})).await;
+    raw.call_soon("sql_execute", &json!({"sql": endless_read()}))
+        .await;
     while server.busy() < 1 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let killed = Instant::now();
     let child = raw.vanish();
     while server.busy() > 0 {
-        assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
+        assert!(
+            killed.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            killed.elapsed()
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     wait_for(program, "execution.cancelled").await;

@@ -28,7 +28,11 @@ impl Door {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let url = lines.next_line().await.unwrap().unwrap();
         let header = lines.next_line().await.unwrap().unwrap();
-        let host = url.strip_prefix("http://").unwrap().strip_suffix("/mcp").unwrap();
+        let host = url
+            .strip_prefix("http://")
+            .unwrap()
+            .strip_suffix("/mcp")
+            .unwrap();
         let token = header.strip_prefix("Authorization: Bearer ").unwrap();
         let (host, token) = (host.to_owned(), token.to_owned());
         Self {
@@ -87,7 +91,14 @@ impl Door {
 
     async fn terminate(mut self) -> World {
         let pid = self.child.id().unwrap().to_string();
-        assert!(Command::new("kill").arg(pid).status().await.unwrap().success());
+        assert!(
+            Command::new("kill")
+                .arg(pid)
+                .status()
+                .await
+                .unwrap()
+                .success()
+        );
         let end = timeout(Duration::from_secs(20), self.child.wait()).await;
         let end = end.expect("an end in time").unwrap();
         assert!(end.success(), "{}", self.world.program.log());
@@ -172,7 +183,9 @@ async fn only_who_shows_the_token_gets_in() {
     ];
     for shown in wrong {
         for method in ["POST", "GET", "DELETE"] {
-            let answer = door.send(method, &[("Authorization", shown)], &hello()).await;
+            let answer = door
+                .send(method, &[("Authorization", shown)], &hello())
+                .await;
             assert_eq!(answer.status(), 401, "{method} {shown}: {}", answer.0);
             assert!(answer.header("www-authenticate").is_some());
             assert!(answer.header("mcp-session-id").is_none());
@@ -188,7 +201,11 @@ async fn only_who_shows_the_token_gets_in() {
 async fn a_page_in_a_browser_does_not_get_in() {
     let door = Door::open().await;
     let port = door.host.rsplit(':').next().unwrap();
-    for host in ["evil.example", &format!("evil.example:{port}"), "127.0.0.1.evil.example"] {
+    for host in [
+        "evil.example",
+        &format!("evil.example:{port}"),
+        "127.0.0.1.evil.example",
+    ] {
         assert_eq!(door.status("POST", &[("Host", host)]).await, 403, "{host}");
     }
     for origin in [
@@ -198,7 +215,11 @@ async fn a_page_in_a_browser_does_not_get_in() {
         &format!("https://127.0.0.1:{port}"),
         "http://127.0.0.1:1",
     ] {
-        assert_eq!(door.status("POST", &[("Origin", origin)]).await, 403, "{origin}");
+        assert_eq!(
+            door.status("POST", &[("Origin", origin)]).await,
+            403,
+            "{origin}"
+        );
     }
     let own = format!("http://localhost:{port}");
     assert_eq!(door.status("POST", &[("Origin", &own)]).await, 200);
@@ -208,7 +229,10 @@ async fn a_page_in_a_browser_does_not_get_in() {
 async fn a_session_is_not_for_those_without_the_token() {
     let door = Door::open().await;
     let session = door.session().await;
-    let with = [("Mcp-Session-Id", session.as_str()), ("MCP-Protocol-Version", "2025-11-25")];
+    let with = [
+        ("Mcp-Session-Id", session.as_str()),
+        ("MCP-Protocol-Version", "2025-11-25"),
+    ];
     let mut without = with.to_vec();
     without.push(("Authorization", "Bearer wrong"));
     for method in ["GET", "DELETE", "POST"] {
@@ -219,7 +243,12 @@ async fn a_session_is_not_for_those_without_the_token() {
     let answer = door.send("POST", &with, &read).await;
     let messages = answer.messages();
     let last = messages.last().unwrap();
-    assert_eq!(last["result"]["structuredContent"]["rows"], json!([[7]]), "{}", answer.0);
+    assert_eq!(
+        last["result"]["structuredContent"]["rows"],
+        json!([[7]]),
+        "{}",
+        answer.0
+    );
     let gone = door.send("DELETE", &with, "").await.status();
     assert!((200..300).contains(&gone), "{gone}");
     assert_eq!(door.send("POST", &with, &read).await.status(), 404);
@@ -259,7 +288,10 @@ async fn a_body_that_is_too_large_is_refused() {
 async fn a_long_call_shows_that_it_lives() {
     let door = Door::open().await;
     let session = door.session().await;
-    let with = [("Mcp-Session-Id", session.as_str()), ("MCP-Protocol-Version", "2025-11-25")];
+    let with = [
+        ("Mcp-Session-Id", session.as_str()),
+        ("MCP-Protocol-Version", "2025-11-25"),
+    ];
     let slow = call(ENDLESS, 5_500);
     let (slow_text, modern_text) = (slow.to_string(), modern(slow));
     let (older, newer) = tokio::join!(
@@ -268,7 +300,9 @@ async fn a_long_call_shows_that_it_lives() {
     );
     for answer in [older, newer] {
         let messages = answer.messages();
-        let progress = messages.iter().filter(|m| m["method"] == "notifications/progress");
+        let progress = messages
+            .iter()
+            .filter(|m| m["method"] == "notifications/progress");
         assert_eq!(progress.count(), 1, "{}", answer.0);
         let last = messages.last().unwrap();
         assert_eq!(super::refusal(last)["code"], "time_limit", "{}", answer.0);
@@ -285,7 +319,11 @@ async fn a_closed_connection_ends_the_read_of_the_newer_protocol() {
     let left = Instant::now();
     drop(stream);
     door.world.wait_for("execution.cancelled").await;
-    assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
+    assert!(
+        left.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        left.elapsed()
+    );
     door.terminate().await.verify().await;
 }
 
@@ -293,7 +331,10 @@ async fn a_closed_connection_ends_the_read_of_the_newer_protocol() {
 async fn it_closes_in_good_order_whatever_is_under_way() {
     let door = Door::open().await;
     let session = door.session().await;
-    let with = [("Mcp-Session-Id", session.as_str()), ("MCP-Protocol-Version", "2025-11-25")];
+    let with = [
+        ("Mcp-Session-Id", session.as_str()),
+        ("MCP-Protocol-Version", "2025-11-25"),
+    ];
     let mut idle = door.connect().await;
     let listen = door.request("GET", &with, "");
     idle.write_all(listen.as_bytes()).await.unwrap();
@@ -304,7 +345,11 @@ async fn it_closes_in_good_order_whatever_is_under_way() {
     door.world.wait_for("execution.started").await;
     let asked = Instant::now();
     let world = door.terminate().await;
-    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        asked.elapsed()
+    );
     let entries = world.audit();
     assert_eq!(count(&entries, "execution.cancelled"), 1, "{entries:#?}");
     assert_eq!(count(&entries, "server.stopped"), 1);

@@ -15,8 +15,16 @@ async fn a_long_call_shows_that_it_lives() {
         assert_eq!(before[0]["method"], "notifications/progress", "{era:?}");
         let params = &before[0]["params"];
         assert_eq!(params["progressToken"], "a token", "{era:?}: {params}");
-        assert!(params["progress"].as_f64().unwrap() >= 5.0, "{era:?}: {params}");
-        assert!(params["message"].as_str().unwrap().contains("still running"));
+        assert!(
+            params["progress"].as_f64().unwrap() >= 5.0,
+            "{era:?}: {params}"
+        );
+        assert!(
+            params["message"]
+                .as_str()
+                .unwrap()
+                .contains("still running")
+        );
     }
 }
 

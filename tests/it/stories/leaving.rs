@@ -22,7 +22,9 @@ async fn the_end_of_input_waits_for_what_was_asked() {
     // Longer than the five seconds after which the protocol's library would give up.
     let slow = json!({"sql": ENDLESS, "timeout_ms": 6_500});
     let slow = server.call_soon("sql_execute", &slow).await;
-    let quick = server.call_soon("sql_execute", &json!({"sql": "SELECT 7"})).await;
+    let quick = server
+        .call_soon("sql_execute", &json!({"sql": "SELECT 7"}))
+        .await;
     server.end_input();
     let answer = server.answer_to(quick).await;
     assert_eq!(content(&answer)["rows"], json!([[7]]));
@@ -38,7 +40,9 @@ async fn a_read_ends_when_its_client_is_killed() {
     for era in [Era::Legacy, Era::Modern] {
         let world = World::reads();
         let mut server = Raw::start(&world.program, era).await;
-        server.call_soon("sql_execute", &json!({"sql": ENDLESS})).await;
+        server
+            .call_soon("sql_execute", &json!({"sql": ENDLESS}))
+            .await;
         world.wait_for("execution.started").await;
         let killed = Instant::now();
         let child = server.vanish();
@@ -54,14 +58,18 @@ async fn a_read_ends_when_its_client_is_killed() {
 async fn a_cancelled_call_ends_its_read_and_has_no_answer() {
     let world = World::reads();
     let mut server = Raw::start(&world.program, Era::Legacy).await;
-    let id = server.call_soon("sql_execute", &json!({"sql": ENDLESS})).await;
+    let id = server
+        .call_soon("sql_execute", &json!({"sql": ENDLESS}))
+        .await;
     world.wait_for("execution.started").await;
     let cancelled = Instant::now();
     cancel(&mut server, id).await;
     let entry = world.wait_for("execution.cancelled").await;
     assert!(cancelled.elapsed() < SOON, "{:?}", cancelled.elapsed());
     assert_eq!(entry["facts"]["code"], "cancelled", "{entry}");
-    let next = server.call_soon("sql_execute", &json!({"sql": "SELECT 7"})).await;
+    let next = server
+        .call_soon("sql_execute", &json!({"sql": "SELECT 7"}))
+        .await;
     let message = server.message().await.unwrap();
     assert_eq!(message["id"], next, "{message}");
     assert!(server.finish().await.success());
@@ -73,7 +81,9 @@ async fn a_change_goes_on_without_its_client() {
     for leave in [Leave::Cancel, Leave::Vanish, Leave::Terminate] {
         let world = World::writes();
         let mut server = Raw::start(&world.program, Era::Legacy).await;
-        let id = server.call_soon("sql_execute", &json!({"sql": many_rows()})).await;
+        let id = server
+            .call_soon("sql_execute", &json!({"sql": many_rows()}))
+            .await;
         world.wait_for("execution.started").await;
         let child = match leave {
             Leave::Cancel => {
@@ -87,7 +97,11 @@ async fn a_change_goes_on_without_its_client() {
                 server.vanish()
             }
         };
-        assert!(exits_well(child).await, "{leave:?}: {}", world.program.log());
+        assert!(
+            exits_well(child).await,
+            "{leave:?}: {}",
+            world.program.log()
+        );
         let entry = world.wait_for("execution.succeeded").await;
         assert_eq!(entry["facts"]["rows"], MANY, "{leave:?}");
         assert_eq!(world.products(), shop::PRODUCTS + MANY, "{leave:?}");
@@ -114,7 +128,9 @@ fn many_rows() -> String {
 async fn a_server_that_is_asked_to_end_cancels_reads_and_says_so() {
     let world = World::reads();
     let mut server = Raw::start(&world.program, Era::Modern).await;
-    server.call_soon("sql_execute", &json!({"sql": ENDLESS})).await;
+    server
+        .call_soon("sql_execute", &json!({"sql": ENDLESS}))
+        .await;
     world.wait_for("execution.started").await;
     let asked = Instant::now();
     signal(server.pid(), "TERM").await;
@@ -129,7 +145,9 @@ async fn a_server_that_is_asked_to_end_cancels_reads_and_says_so() {
 async fn a_client_that_leaves_in_the_middle_of_its_greeting_is_no_error() {
     let world = World::reads();
     let mut server = Raw::connect(&world.program, Era::Legacy);
-    server.ask("initialize", json!({"protocolVersion": "2025-11-25"})).await;
+    server
+        .ask("initialize", json!({"protocolVersion": "2025-11-25"}))
+        .await;
     server.send(b"{\"jsonrpc\":\"2.0\",\"id\":5,\"meth").await;
     assert!(exits_well(server.vanish()).await, "{}", world.program.log());
 }
@@ -151,7 +169,10 @@ async fn cancel(server: &mut Raw, id: u64) {
 }
 
 async fn signal(pid: u32, name: &str) {
-    let kill = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().await;
+    let kill = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status()
+        .await;
     assert!(kill.unwrap().success());
 }
 

@@ -93,7 +93,10 @@ async fn a_row_larger_than_a_page_is_explained_and_does_not_end_the_world() {
     let cut = &answer["truncated"];
     assert_eq!(cut["by"], "bytes");
     assert_eq!((&cut["shown"], &cut["at_least"]), (&json!(0), &json!(1)));
-    assert!(cut["note"].as_str().unwrap().contains("100004 bytes"), "{cut}");
+    assert!(
+        cut["note"].as_str().unwrap().contains("100004 bytes"),
+        "{cut}"
+    );
     super::assert_serves(&mut server).await;
 }
 
@@ -110,7 +113,9 @@ async fn pages_are_read_on_and_never_run_again() {
     let handle = first["truncated"]["handle"].clone();
     let whole = page(&mut server, &handle, 900).await;
     assert!(whole.get("truncated").is_none(), "{whole}");
-    other.execute_batch("UPDATE products SET name = 'after'").unwrap();
+    other
+        .execute_batch("UPDATE products SET name = 'after'")
+        .unwrap();
     let second = page(&mut server, &handle, 200).await;
     assert_eq!(second["rows"][5], json!(["before"]), "{second}");
     let entries = world.audit();
@@ -158,7 +163,10 @@ async fn a_handle_is_worth_nothing_to_anybody_else() {
         let answer = server.call("result_page", &arguments).await;
         assert_eq!(refusal(&answer)["code"], "page_gone", "{answer}");
     }
-    assert_eq!(page(&mut server, &handle, 499).await["rows"], json!([[500]]));
+    assert_eq!(
+        page(&mut server, &handle, 499).await["rows"],
+        json!([[500]])
+    );
 }
 
 #[tokio::test]

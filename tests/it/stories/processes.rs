@@ -23,7 +23,9 @@ async fn nothing_that_was_answered_is_lost_when_processes_are_killed() {
     for number in 0..PROCESSES {
         let (world, stop) = (Arc::clone(&world), Arc::clone(&stop));
         let killed = KILLED.get(number).copied();
-        running.push(tokio::spawn(async move { load(&world, number, killed, &stop).await }));
+        running.push(tokio::spawn(async move {
+            load(&world, number, killed, &stop).await
+        }));
     }
     tokio::time::sleep(LOAD).await;
     stop.store(true, Ordering::Relaxed);
@@ -34,7 +36,11 @@ async fn nothing_that_was_answered_is_lost_when_processes_are_killed() {
             inserted += affected;
         }
     }
-    assert!(requests.len() > 10 * PROCESSES, "only {} calls", requests.len());
+    assert!(
+        requests.len() > 10 * PROCESSES,
+        "only {} calls",
+        requests.len()
+    );
     world.verify().await;
     let entries = world.audit();
     let mut begun = std::collections::BTreeMap::<&str, Vec<&str>>::new();
@@ -44,8 +50,14 @@ async fn nothing_that_was_answered_is_lost_when_processes_are_killed() {
         }
     }
     for request in &requests {
-        let kinds = begun.get(request.as_str()).unwrap_or_else(|| panic!("{request} is lost"));
-        let expected = ["request.allowed", "execution.started", "execution.succeeded"];
+        let kinds = begun
+            .get(request.as_str())
+            .unwrap_or_else(|| panic!("{request} is lost"));
+        let expected = [
+            "request.allowed",
+            "execution.started",
+            "execution.succeeded",
+        ];
         assert_eq!(*kinds, expected, "{request}");
     }
     // A killed process may have changed something that it could not answer any more; at most one.
@@ -65,7 +77,11 @@ async fn load(
     killed: Option<Duration>,
     stop: &AtomicBool,
 ) -> Vec<(String, i64)> {
-    let era = if number % 2 == 0 { Era::Modern } else { Era::Legacy };
+    let era = if number % 2 == 0 {
+        Era::Modern
+    } else {
+        Era::Legacy
+    };
     let mut server = Raw::start(&world.program, era).await;
     let mut answered = Vec::new();
     let deadline = killed.map(|after| tokio::time::Instant::now() + after);

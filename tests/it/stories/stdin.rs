@@ -13,7 +13,8 @@ async fn a_line_of_100_mb_is_refused_without_being_kept() {
     let world = World::reads();
     let mut server = Raw::start(&world.program, Era::Legacy).await;
     let (last, ping) = server.request_line("ping", json!({}));
-    let mut input = b"{\"jsonrpc\":\"2.0\",\"id\":77,\"method\":\"tools/call\",\"params\":\"".to_vec();
+    let mut input =
+        b"{\"jsonrpc\":\"2.0\",\"id\":77,\"method\":\"tools/call\",\"params\":\"".to_vec();
     input.resize(100 * 1024 * 1024, b'x');
     input.extend_from_slice(b"\"}\n");
     input.extend_from_slice(ping.as_bytes());
@@ -86,9 +87,17 @@ fn malformed(number: u64) -> (Vec<u8>, bool) {
         8 => with("params", json!({"name": 5})),
         9 => with("jsonrpc", json!("1.0")),
         10 => (format!("[{text},{text}]").into_bytes(), true),
-        11 => ([&text.as_bytes()[..cut], b"\xff\xfe\x00\xc3\x28"].concat(), true),
+        11 => (
+            [&text.as_bytes()[..cut], b"\xff\xfe\x00\xc3\x28"].concat(),
+            true,
+        ),
         12 => ("{\"a\":".repeat(2_000).into_bytes(), true),
-        _ => (json!({"jsonrpc": "2.0", "method": "notifications/none"}).to_string().into(), false),
+        _ => (
+            json!({"jsonrpc": "2.0", "method": "notifications/none"})
+                .to_string()
+                .into(),
+            false,
+        ),
     }
 }
 
@@ -98,7 +107,12 @@ async fn deep_values_in_a_call_are_refused() {
     let mut server = Raw::start(&world.program, Era::Modern).await;
     for depth in [100, 127, 200, 100_000] {
         let deep = [b"[".repeat(depth), b"]".repeat(depth)].concat();
-        let arguments = [b"{\"sql\":\"SELECT $1\",\"params\":".as_slice(), &deep, b"}"].concat();
+        let arguments = [
+            b"{\"sql\":\"SELECT $1\",\"params\":".as_slice(),
+            &deep,
+            b"}",
+        ]
+        .concat();
         let answer = server.call_text("sql_execute", &arguments).await;
         let refused = answer["error"].is_object() || answer["result"]["isError"] == true;
         assert!(refused, "{depth}: {answer}");
@@ -144,6 +158,9 @@ fn most_memory(pid: u32) -> u64 {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
         return 0;
     };
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

@@ -100,7 +100,11 @@ impl Raw {
     /// A request as a line, and its id.
     pub(crate) fn request_line(&mut self, method: &str, mut params: Value) -> (u64, String) {
         let id = self.next_id();
-        for (key, value) in self.meta().iter().flat_map(|meta| meta.as_object().unwrap()) {
+        for (key, value) in self
+            .meta()
+            .iter()
+            .flat_map(|meta| meta.as_object().unwrap())
+        {
             params["_meta"][key] = value.clone();
         }
         let line = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});

@@ -37,17 +37,26 @@ impl Server {
             kind,
             folder: TempDir::new().unwrap(),
             programs,
-            port: TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
+            port: TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port(),
             running: None,
         };
         let data = server.data();
         std::fs::create_dir(&data).unwrap();
-        let chown = Command::new("chown").args(["-R", kind.user()]).arg(server.folder.path()).output();
+        let chown = Command::new("chown")
+            .args(["-R", kind.user()])
+            .arg(server.folder.path())
+            .output();
         chown.unwrap();
         let mut install = match kind {
             Kind::Postgres => {
                 let mut initdb = server.command("initdb");
-                initdb.args(["-U", "app", "--auth=trust", "--no-sync", "-D"]).arg(&data);
+                initdb
+                    .args(["-U", "app", "--auth=trust", "--no-sync", "-D"])
+                    .arg(&data);
                 initdb
             }
             Kind::MariaDb => {
@@ -58,7 +67,11 @@ impl Server {
             }
         };
         let output = install.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Some(server)
     }
 
@@ -76,12 +89,21 @@ impl Server {
         let folder = self.folder.path().display();
         match self.kind {
             Kind::Postgres => {
-                command.arg("-D").arg(&data).args(["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1"]);
+                command.arg("-D").arg(&data).args([
+                    "-c",
+                    "fsync=off",
+                    "-c",
+                    "listen_addresses=127.0.0.1",
+                ]);
                 command.args(["-c", &format!("port={port}")]);
                 command.args(["-c", &format!("unix_socket_directories={folder}")]);
             }
             Kind::MariaDb => {
-                command.args(["--no-defaults", "--skip-name-resolve", "--innodb-buffer-pool-size=16M"]);
+                command.args([
+                    "--no-defaults",
+                    "--skip-name-resolve",
+                    "--innodb-buffer-pool-size=16M",
+                ]);
                 command.args(["--bind-address=127.0.0.1", "--performance-schema=off"]);
                 command.arg(format!("--datadir={}", data.display()));
                 command.arg(format!("--port={port}"));
@@ -90,9 +112,12 @@ impl Server {
             }
         }
         let log = std::fs::File::create(std::env::temp_dir().join("secondkey-own-server.log"));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.unwrap());
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.unwrap());
         self.running = Some(child.spawn().unwrap());
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while self.ask("SELECT 1").is_none() {
             assert!(Instant::now() < deadline, "{:?} does not start", self.kind);
             std::thread::sleep(Duration::from_millis(100));
@@ -114,7 +139,13 @@ impl Server {
             Kind::MariaDb => "-KILL",
         };
         let pid = pid.lines().next().unwrap().trim();
-        assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([signal, pid])
+                .status()
+                .unwrap()
+                .success()
+        );
         child.wait().unwrap();
     }
 
@@ -142,11 +173,32 @@ impl Server {
         let port = self.port.to_string();
         let output = match self.kind {
             Kind::Postgres => Command::new(self.programs.join("psql"))
-                .args(["-X", "-q", "-t", "-A", "-h", "127.0.0.1", "-U", "app", "-p", &port])
+                .args([
+                    "-X",
+                    "-q",
+                    "-t",
+                    "-A",
+                    "-h",
+                    "127.0.0.1",
+                    "-U",
+                    "app",
+                    "-p",
+                    &port,
+                ])
                 .args(["-d", "postgres", "-c", sql])
                 .output(),
             Kind::MariaDb => Command::new("mariadb")
-                .args(["--no-defaults", "-N", "-B", "-h", "127.0.0.1", "-u", "root", "-P", &port])
+                .args([
+                    "--no-defaults",
+                    "-N",
+                    "-B",
+                    "-h",
+                    "127.0.0.1",
+                    "-u",
+                    "root",
+                    "-P",
+                    &port,
+                ])
                 .args(["test", "-e", sql])
                 .output(),
         };
