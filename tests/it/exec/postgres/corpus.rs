@@ -22,16 +22,19 @@ struct Case {
 }
 
 /// The cases of PostgreSQL that are text at all; a lone surrogate is none.
-fn cases(effects: &str) -> Vec<Case> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/statements.jsonl");
-    let text = std::fs::read_to_string(path).unwrap();
+fn cases(effects: &str, reader: &str) -> Vec<Case> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
+    let read = |file| std::fs::read_to_string(format!("{folder}/{file}")).unwrap();
+    let text = read("statements.jsonl") + &read("own.jsonl");
     let lines = text.lines().filter(|line| !line.contains("\\ud800"));
     let values = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
     values
         .filter(|case| case["dialect"] == "postgres")
         .filter_map(|case| {
             let sql = match case["sql"].as_str() {
-                Some(sql) => sql.replace("{EFFECTS}", effects),
+                Some(sql) => sql
+                    .replace("{EFFECTS}", effects)
+                    .replace("bench_ro", reader),
                 None => made(case["why"].as_str().unwrap())?,
             };
             Some(Case {
@@ -84,7 +87,7 @@ async fn wrong(database: &Database, user: &str, modes: &[&str]) -> Vec<String> {
     let mut before = database.state().await;
     for mode in modes {
         let executor = database.executor(user, allowed(mode), LIMITS);
-        for case in cases(&effects)
+        for case in cases(&effects, &database.reader)
             .into_iter()
             .filter(|case| case.mode == *mode)
         {
@@ -122,7 +125,7 @@ async fn reads_as_a_login_that_may_only_read() {
     let Some(database) = database("corpus_ro").await else {
         return;
     };
-    let wrong = wrong(&database, "bench_ro", &["read_only"]).await;
+    let wrong = wrong(&database, &database.reader, &["read_only"]).await;
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 

@@ -20,6 +20,8 @@ use serde_json::Value;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use tokio_util::sync::CancellationToken;
 
+use crate::support::variable;
+
 /// What an answer holds when all of it has come.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -28,17 +30,21 @@ pub(super) struct Answer {
     pub(super) affected: Option<u64>,
 }
 
+/// The reading logins' password.
+const PASSWORD: &str = "reads-only";
+
 /// One database.
 pub(super) struct Database {
     url: url::Url,
+    /// The login that may only read. Roles belong to all databases, so each test has its own.
+    pub(super) reader: String,
     pub(super) admin: Client,
     pub(super) effects: tempfile::TempDir,
 }
 
 /// A database made for `test`, with the corpus fixture in it; none without a server.
 pub(super) async fn database(test: &str) -> Option<Database> {
-    #[expect(clippy::disallowed_methods, reason = "the runner names the server so")]
-    let Ok(server) = std::env::var("TEST_POSTGRES_URL") else {
+    let Some(server) = variable("TEST_POSTGRES_URL") else {
         eprintln!("skipped: TEST_POSTGRES_URL is not set");
         return None;
     };
@@ -48,8 +54,8 @@ pub(super) async fn database(test: &str) -> Option<Database> {
     for sql in [
         format!("drop database if exists {name} with (force)"),
         format!("create database {name}"),
-        // Tests make the roles at the same time.
-        "do $$ begin create role bench_ro login; exception when others then null; end $$".into(),
+        format!("drop role if exists {name}_ro"),
+        format!("create role {name}_ro login password '{PASSWORD}'"),
     ] {
         maker.batch_execute(&sql).await.unwrap();
     }
@@ -58,6 +64,7 @@ pub(super) async fn database(test: &str) -> Option<Database> {
     let effects = tempfile::tempdir().unwrap();
     let made = Database {
         url,
+        reader: format!("{name}_ro"),
         admin,
         effects,
     };
@@ -79,12 +86,15 @@ impl Database {
             "/tests/corpus/fixture_postgres.sql"
         );
         let sql = std::fs::read_to_string(path).unwrap();
+        let sql = sql
+            .replace("bench_ro", &self.reader)
+            .replace("UPDATE pg_authid", "-- UPDATE pg_authid");
         // EXPLAIN DELETE and a sequence's value need these grants; they make the test no weaker.
-        let grants = "grant select on all sequences in schema public to bench_ro; \
-             grant delete on orders to bench_ro";
-        // The roles belong to all databases, and tests run at the same time.
         let text = format!(
-            "select pg_advisory_lock(4711); {sql}; {grants}; select pg_advisory_unlock(4711)"
+            "select pg_advisory_lock(4711);\n{sql}\n; \
+             grant select on all sequences in schema public to {reader}; \
+             grant delete on orders to {reader}; select pg_advisory_unlock(4711)",
+            reader = self.reader
         );
         self.admin.batch_execute(&text).await.unwrap();
     }
@@ -102,34 +112,49 @@ impl Database {
         limits: Limits,
         allow_privileged_login: bool,
     ) -> Executor {
-        let mut url = self.url.clone();
-        if !user.is_empty() {
-            // Over a socket the user is a parameter, because the URL has no host.
-            let kept: Vec<(String, String)> = url
-                .query_pairs()
-                .filter(|(name, _)| name != "user")
-                .map(|(n, v)| (n.into_owned(), v.into_owned()))
-                .collect();
-            url.query_pairs_mut()
-                .clear()
-                .extend_pairs(&kept)
-                .append_pair("user", user);
-            let _no_host = url.set_username(user);
-        }
         let settings = Settings {
-            target: Target {
-                name: "t".parse().unwrap(),
-                engine: Engine::Postgres,
-                environment: "test".into(),
-                labels: BTreeMap::new(),
-                allow: allow.iter().copied().collect(),
-                limits,
-                trusted: BTreeSet::new(),
-            },
-            url: url.to_string().into(),
+            target: target(allow, limits),
+            url: self.url_of(user, &[]).to_string().into(),
             allow_privileged_login,
         };
         Executor::new(settings, Arc::new(ParsePool::start().unwrap())).unwrap()
+    }
+
+    /// The same with more options in the URL.
+    pub(super) fn executor_with(
+        &self,
+        user: &str,
+        allow: &[Effect],
+        options: &[(&str, &str)],
+    ) -> Executor {
+        let settings = Settings {
+            target: target(allow, Limits::DEFAULT),
+            url: self.url_of(user, options).to_string().into(),
+            allow_privileged_login: false,
+        };
+        Executor::new(settings, Arc::new(ParsePool::start().unwrap())).unwrap()
+    }
+
+    /// The URL for a login. Over a socket the user is a parameter, because the URL has no host.
+    fn url_of(&self, user: &str, options: &[(&str, &str)]) -> url::Url {
+        let mut url = self.url.clone();
+        let kept = |name: &str| user.is_empty() || name != "user";
+        let mut all: Vec<(String, String)> = url
+            .query_pairs()
+            .filter(|(name, _)| kept(name))
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect();
+        all.extend(options.iter().map(|(n, v)| ((*n).into(), (*v).into())));
+        if !user.is_empty() {
+            all.push(("user".into(), user.into()));
+            let _no_host = url
+                .set_username(user)
+                .and_then(|()| url.set_password(Some(PASSWORD)));
+        }
+        if !all.is_empty() {
+            url.query_pairs_mut().clear().extend_pairs(&all);
+        }
+        url
     }
 
     /// What a statement could have changed, read on a connection of its own.
@@ -150,7 +175,10 @@ impl Database {
                 or relpersistence = 't') c order by 1",
             "select last_value, is_called from public.seq1",
             "select proname, md5(prosrc) from pg_proc where pronamespace = 'public'::regnamespace order by 1, 2",
-            "select rolname, rolsuper, rolpassword from pg_authid order by 1",
+            &format!(
+                "select rolname, rolsuper, rolpassword from pg_authid where rolname in ('{}', 'x_r')",
+                self.reader
+            ),
             "select lomowner, loid, data from pg_largeobject_metadata m left join pg_largeobject l on l.loid = m.oid order by 2",
             "select * from pg_db_role_setting order by 1, 2",
             "select roname from pg_replication_origin order by 1",
@@ -182,16 +210,29 @@ impl Database {
     }
 }
 
+fn target(allow: &[Effect], limits: Limits) -> Target {
+    Target {
+        name: "t".parse().unwrap(),
+        engine: Engine::Postgres,
+        environment: "test".into(),
+        labels: BTreeMap::new(),
+        allow: allow.iter().copied().collect(),
+        limits,
+        trusted: BTreeSet::new(),
+    }
+}
+
 async fn text(client: &Client, sql: &str) -> String {
     let messages = client.simple_query(sql).await.unwrap();
-    let row = |message: &SimpleQueryMessage| match message {
-        SimpleQueryMessage::Row(row) => {
-            let values: Vec<_> = (0..row.len())
-                .map(|at| row.get(at).unwrap_or("~"))
-                .collect();
-            Some(values.join("|"))
-        }
-        _ => None,
+    let row = |message: &SimpleQueryMessage| {
+        let SimpleQueryMessage::Row(row) = message else {
+            return None;
+        };
+
+        let values: Vec<_> = (0..row.len())
+            .map(|at| row.get(at).unwrap_or("~"))
+            .collect();
+        Some(values.join("|"))
     };
     messages
         .iter()
