@@ -158,3 +158,106 @@ impl Pages {
 fn alive(kept: &Kept, now: Timestamp) -> bool {
     kept.used.plus_ms(LIFE_MS) > now
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::principal::PrincipalKind;
+
+    #[derive(Debug, Default)]
+    struct SetClock(AtomicI64);
+
+    impl Clock for SetClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_ms(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    fn pages() -> (Arc<SetClock>, Pages) {
+        let clock = Arc::new(SetClock::default());
+        let count = AtomicU64::new(0);
+        let next = move || HandleId::new(count.fetch_add(1, Ordering::Relaxed), [0; 10]);
+        (Arc::clone(&clock), Pages::new(clock, Box::new(next)))
+    }
+
+    fn principal(name: &str) -> Principal {
+        Principal::new(PrincipalKind::Ai, name)
+    }
+
+    fn spool(owner: &str, rows: i64) -> Arc<Spool> {
+        let spool = Spool::new(principal(owner), Vec::new());
+        spool.push((0..rows).map(|n| vec![json!(n)]).collect());
+        Arc::new(spool)
+    }
+
+    async fn first_row(pages: &Pages, owner: &str, handle: &HandleId) -> Result<Vec<Row>, Code> {
+        let limits = Limits {
+            rows: 1,
+            ..Limits::DEFAULT
+        };
+        let page = pages.page(&principal(owner), handle, 0, limits).await;
+        page.map(|page| page.rows).map_err(|refusal| refusal.code)
+    }
+
+    #[tokio::test]
+    async fn a_handle_lives_five_minutes_from_its_last_use() {
+        let (clock, pages) = pages();
+        let handle = pages.keep(spool("ada/x", 3));
+        for _ in 0..3 {
+            clock.0.fetch_add(LIFE_MS - 1, Ordering::Relaxed);
+            let row = first_row(&pages, "ada/x", &handle).await;
+            assert_eq!(row, Ok(vec![vec![json!(0)]]));
+        }
+        clock.0.fetch_add(LIFE_MS, Ordering::Relaxed);
+        let gone = first_row(&pages, "ada/x", &handle).await;
+        assert_eq!(gone, Err(Code::PageGone));
+    }
+
+    #[tokio::test]
+    async fn nobody_else_can_use_a_handle_or_keep_it_alive() {
+        let (clock, pages) = pages();
+        let handle = pages.keep(spool("ada/x", 3));
+        clock.0.fetch_add(LIFE_MS - 1, Ordering::Relaxed);
+        let other = first_row(&pages, "ada/y", &handle).await;
+        assert_eq!(other, Err(Code::PageGone));
+        clock.0.fetch_add(1, Ordering::Relaxed);
+        let gone = first_row(&pages, "ada/x", &handle).await;
+        assert_eq!(gone, Err(Code::PageGone));
+    }
+
+    #[tokio::test]
+    async fn the_result_unused_for_longest_makes_room() {
+        let (clock, pages) = pages();
+        let mut handles = Vec::new();
+        for _ in 0..KEPT {
+            clock.0.fetch_add(1, Ordering::Relaxed);
+            handles.push(pages.keep(spool("ada/x", 3)));
+        }
+        clock.0.fetch_add(1, Ordering::Relaxed);
+        assert!(first_row(&pages, "ada/x", &handles[0]).await.is_ok());
+        pages.keep(spool("ada/x", 3));
+        assert!(first_row(&pages, "ada/x", &handles[0]).await.is_ok());
+        let gone = first_row(&pages, "ada/x", &handles[1]).await;
+        assert_eq!(gone, Err(Code::PageGone));
+    }
+
+    #[tokio::test]
+    async fn a_result_that_broke_says_so_on_its_last_page() {
+        let (_, pages) = pages();
+        let spool = spool("ada/x", 3);
+        let handle = pages.keep(Arc::clone(&spool));
+        let broke = Refusal::new(Code::DatabaseUnavailable, "the connection was lost");
+        spool.finish(End::Failed(broke));
+        let owner = principal("ada/x");
+        let page = pages.page(&owner, &handle, 1, Limits::DEFAULT).await;
+        let cut = page.unwrap().truncated.unwrap();
+        assert_eq!((cut.by, cut.exact, cut.next), (Cut::Error, false, 3));
+        assert_eq!(cut.note.as_deref(), Some("the connection was lost"));
+        let beyond = pages.page(&owner, &handle, 3, Limits::DEFAULT).await;
+        assert_eq!(beyond.unwrap_err().code, Code::DatabaseUnavailable);
+    }
+}

@@ -57,7 +57,7 @@ pub struct Output {
 /// What an answer leaves out.
 #[derive(Debug, JsonSchema, Serialize)]
 pub struct Truncated {
-    /// The limit: rows, bytes, time or spool
+    /// The limit: rows, bytes, time or spool; error if it broke
     by: &'static str,
     shown: u64,
     /// The result has at least so many rows
