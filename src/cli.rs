@@ -6,6 +6,7 @@
 mod audit;
 mod demo;
 mod doctor;
+mod keys;
 mod mcp;
 pub mod output;
 
@@ -70,11 +71,12 @@ enum Command {
     Audit(audit::AuditArgs),
     Demo(demo::DemoArgs),
     Doctor(doctor::DoctorArgs),
+    Keys(keys::KeysArgs),
     Mcp(mcp::McpArgs),
 }
 
 /// The targets that the command line names.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 struct Databases {
     /// A database, or where its URL is kept: `env:NAME`, `file:PATH`, `keyring:SERVICE/NAME`.
     /// Repeatable; without NAME it is called `main`, then `main2`
@@ -143,6 +145,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Audit(args) => audit::run(args, cli.shared).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Doctor(args) => doctor::run(args, cli.shared).await,
+        Command::Keys(args) => keys::run(args, cli.shared).await,
         Command::Mcp(args) => mcp::run(args, cli.shared).await,
     }
 }

@@ -142,10 +142,7 @@ impl From<AuditError> for Failure {
 
 pub(super) async fn run(args: AuditArgs, shared: Shared) -> Result<Exit, Failure> {
     let around = Surroundings::of_process();
-    let databases = Databases {
-        database_urls: Vec::new(),
-    };
-    let home = Home::find(&shared.into_flags(databases), &around)?;
+    let home = Home::find(&shared.into_flags(Databases::default()), &around)?;
     telemetry::start(&home.log);
     if !State::exists(&home.state_dir) {
         let sentence = format!("there is no audit log in `{}`", home.state_dir.display());

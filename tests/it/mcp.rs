@@ -6,6 +6,7 @@ mod cursor;
 mod inspector;
 mod protocol;
 mod sdk;
+mod snapshots;
 
 use std::path::PathBuf;
 

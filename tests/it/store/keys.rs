@@ -186,3 +186,37 @@ fn token(state: &State, clock: &TestClock) -> SignedToken {
         .signer
         .sign(grant, id, clock.now())
 }
+
+#[tokio::test]
+async fn keys_are_replaced_under_a_running_server() {
+    use crate::support::program::Program;
+    use crate::support::raw::{Era, Raw};
+    use crate::support::shop;
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    shop::create(&file);
+    let program =
+        Program::with_arguments(&["--database-url", &format!("sqlite:{}", file.display())]);
+    let mut server = Raw::start(&program, Era::Modern).await;
+    let sql = serde_json::json!({"sql": "SELECT count(*) FROM products"});
+    for kind in ["token", "audit"] {
+        let before = server.call("sql_execute", &sql).await;
+        assert_eq!(before["result"]["isError"], false, "{before}");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_secondkey"))
+            .args(["keys", "rotate", kind, "--state"])
+            .arg(program.state())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let after = server.call("sql_execute", &sql).await;
+        assert_eq!(after["result"]["isError"], false, "{after}");
+    }
+    assert!(server.finish().await.success());
+    let verified = std::process::Command::new(env!("CARGO_BIN_EXE_secondkey"))
+        .args(["audit", "verify", "--state"])
+        .arg(program.state())
+        .output()
+        .unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+}
