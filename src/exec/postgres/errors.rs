@@ -10,6 +10,14 @@ pub(super) fn refusal(error: &Error) -> Refusal {
     if let Some(error) = error.as_db_error() {
         return from_server(error);
     }
+    // The driver keeps the kind of an error to itself; its sentence is all there is.
+    if error.to_string().contains("TLS") {
+        return Refusal::new(
+            Code::DatabaseUnavailable,
+            "the server speaks no TLS, or its certificate was not accepted",
+        )
+        .hint("`sslmode` and `sslrootcert` in the database URL say what is accepted");
+    }
     Refusal::new(
         Code::DatabaseUnavailable,
         "the connection to the database could not be made or was lost",
