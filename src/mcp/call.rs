@@ -76,7 +76,7 @@ async fn answer(
     };
     let longest = Duration::from_millis(u64::from(Limits::MAX.time_ms)) + GRACE;
     let call = tool.call(request.arguments.unwrap_or_default(), context);
-    Box::pin(guarded(tool.name(), longest, call)).await
+    guarded(tool.name(), longest, Box::pin(call)).await
 }
 
 async fn turn<'a>(

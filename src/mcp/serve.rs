@@ -13,21 +13,21 @@ use crate::mcp::stdio::Pipe;
 /// the client is gone, or `closing` fires, its reads are cancelled instead.
 pub async fn stdio(server: Server, closing: CancellationToken) -> io::Result<()> {
     let pipe = Pipe::open();
-    let mut talk = Box::pin(converse(server, pipe.clone(), closing.clone()));
+    let mut conversation = Box::pin(converse(server, pipe.clone(), closing.clone()));
     tokio::select! {
-        outcome = &mut talk => return outcome,
+        outcome = &mut conversation => return outcome,
         () = pipe.abandoned() => {
             tracing::info!("the client is gone");
             closing.cancel();
         }
     }
-    talk.await
+    conversation.await
 }
 
 async fn converse(server: Server, pipe: Pipe, closing: CancellationToken) -> io::Result<()> {
     loop {
-        let greeting = server.clone().serve_with_ct(pipe.clone(), closing.clone());
-        match Box::pin(greeting).await {
+        let greeted = server.clone().serve_with_ct(pipe.clone(), closing.clone());
+        match Box::pin(greeted).await {
             Ok(running) => {
                 running.waiting().await.map_err(io::Error::other)?;
                 return Ok(());

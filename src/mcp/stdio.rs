@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rmcp::RoleServer;
 use rmcp::model::{
-    CancelledNotification, ClientJsonRpcMessage, ClientNotification, ErrorData, JsonRpcMessage,
+    CancelledNotification, ClientJsonRpcMessage, ClientNotification, JsonRpcMessage,
     JsonRpcNotification, RequestId, ServerJsonRpcMessage,
 };
 use rmcp::transport::{StdioReader, StdioWriter, Transport, stdio_pipes};
@@ -96,7 +96,7 @@ impl Inner {
             self.flight.room().await;
             let heard = match input.lines.next().await {
                 Ok(Line::Whole(line)) => message::hear(line),
-                Ok(Line::TooLong) => Heard::Bad(message::too_long()),
+                Ok(Line::TooLong) => message::too_long(),
                 Ok(Line::End) => {
                     input.ended = true;
                     continue;
@@ -123,9 +123,7 @@ impl Inner {
         match message.as_ref() {
             JsonRpcMessage::Request(request) => {
                 if !self.flight.begin(&request.id) {
-                    let again = "a request with this id has not been answered yet";
-                    let error = ErrorData::invalid_request(again, None);
-                    return Heard::Bad(Box::new(ServerJsonRpcMessage::error(error, None)));
+                    return message::id_in_use();
                 }
             }
             JsonRpcMessage::Notification(JsonRpcNotification {

@@ -1,6 +1,8 @@
 //! From a line to a message, or to the answer that a line without one deserves (JSON-RPC 2.0,
 //! section 5.1). Nothing of a bad line is repeated: it can hold values.
 
+use std::borrow::Cow;
+
 use rmcp::model::{
     ClientJsonRpcMessage, ErrorData, JsonRpcMessage, RequestId, ServerJsonRpcMessage,
 };
@@ -36,57 +38,64 @@ pub(super) fn hear(line: &[u8]) -> Heard {
         return Heard::Nothing;
     }
     match serde_json::from_slice::<ClientJsonRpcMessage>(line) {
-        Ok(JsonRpcMessage::Notification(_)) if names_an_id(line) => Heard::Bad(bad_id(
-            "a request's id must be a string or a whole number of 64 bits",
-        )),
+        // With an id of the wrong kind a request looks like a notification.
+        Ok(JsonRpcMessage::Notification(_)) if names_an_id(line) => invalid(WRONG_ID, None),
         Ok(message) => Heard::Message(Box::new(message)),
         Err(_) => diagnose(line),
     }
 }
 
 /// The answer to a line that is longer than a message may be.
-pub(super) fn too_long() -> Box<ServerJsonRpcMessage> {
+pub(super) fn too_long() -> Heard {
     let mib = MESSAGE_BYTES / 1024 / 1024;
-    let message = format!("the message is longer than {mib} MiB and was not read");
-    error(ErrorData::invalid_request(message, None), None)
+    invalid(
+        format!("the message is longer than {mib} MiB and was not read"),
+        None,
+    )
 }
 
+/// The answer to a request whose id belongs to another one. Without the id, which is the other's.
+pub(super) fn id_in_use() -> Heard {
+    invalid("a request with this id has not been answered yet", None)
+}
+
+const WRONG_ID: &str = "a request's id must be a string or a whole number of 64 bits";
+
 fn diagnose(line: &[u8]) -> Heard {
-    let unreadable = |why| Heard::Bad(error(ErrorData::parse_error(why, None), None));
+    let unreadable = |why| bad(ErrorData::parse_error(why, None), None);
     let Ok(text) = std::str::from_utf8(line) else {
         return unreadable("the message is not UTF-8 text");
     };
     match serde_json::from_str(text) {
         Ok(Value::Object(fields)) => misshapen(&fields),
-        Ok(Value::Array(_)) => Heard::Bad(invalid(
+        Ok(Value::Array(_)) => invalid(
             "this protocol has no batches; send one message on each line",
             None,
-        )),
-        Ok(_) => Heard::Bad(invalid("a message is a JSON object", None)),
+        ),
+        Ok(_) => invalid("a message is a JSON object", None),
         Err(_) => unreadable("the message is not JSON, or nested too deeply"),
     }
 }
 
 /// What to say to an object that is no message.
 fn misshapen(fields: &Map<String, Value>) -> Heard {
-    let asks = fields.contains_key("method");
-    if asks && !fields.contains_key("id") || fields.contains_key("result") {
+    let has = |name| fields.contains_key(name);
+    if has("method") && !has("id") || has("result") || has("error") {
         // A notification, or the answer to a question that was never asked.
         return Heard::Nothing;
     }
-    if fields.contains_key("error") {
-        return Heard::Nothing;
-    }
     let id = fields.get("id").and_then(request_id);
-    let answer = match (asks, id) {
-        (true, Some(id)) => {
-            let wrong = "the parameters of this request are not of the form that it wants";
-            error(ErrorData::invalid_params(wrong, None), Some(id))
-        }
-        (true, None) => bad_id("a request's id must be a string or a whole number of 64 bits"),
-        (false, id) => invalid("a request names its method", id),
-    };
-    Heard::Bad(answer)
+    if fields.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+        return invalid("a message has the field `jsonrpc` with the value `2.0`", id);
+    }
+    if fields.get("method").and_then(Value::as_str).is_none() {
+        return invalid("a request names its method", id);
+    }
+    if id.is_none() {
+        return invalid(WRONG_ID, None);
+    }
+    let wrong = "the parameters of this request are not of the form that it wants";
+    bad(ErrorData::invalid_params(wrong, None), id)
 }
 
 fn request_id(value: &Value) -> Option<RequestId> {
@@ -97,35 +106,31 @@ fn request_id(value: &Value) -> Option<RequestId> {
     }
 }
 
-/// An id of the wrong kind makes a request look like a notification.
 fn names_an_id(line: &[u8]) -> bool {
     serde_json::from_slice::<Value>(line).is_ok_and(|message| message.get("id").is_some())
 }
 
-fn bad_id(why: &'static str) -> Box<ServerJsonRpcMessage> {
-    invalid(why, None)
+fn invalid(why: impl Into<Cow<'static, str>>, id: Option<RequestId>) -> Heard {
+    bad(ErrorData::invalid_request(why, None), id)
 }
 
-fn invalid(why: &'static str, id: Option<RequestId>) -> Box<ServerJsonRpcMessage> {
-    error(ErrorData::invalid_request(why, None), id)
-}
-
-fn error(error: ErrorData, id: Option<RequestId>) -> Box<ServerJsonRpcMessage> {
-    Box::new(ServerJsonRpcMessage::error(error, id))
+fn bad(error: ErrorData, id: Option<RequestId>) -> Heard {
+    Heard::Bad(Box::new(ServerJsonRpcMessage::error(error, id)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answer(line: &[u8]) -> Option<(i32, Option<RequestId>)> {
+    type Answer = (i32, Option<RequestId>);
+
+    fn answer(line: &[u8]) -> Option<Answer> {
         match hear(line) {
-            Heard::Bad(bad) => match *bad {
-                JsonRpcMessage::Error(error) => Some((error.error.code.0, error.id)),
-                JsonRpcMessage::Request(_)
-                | JsonRpcMessage::Response(_)
-                | JsonRpcMessage::Notification(_) => panic!("no error"),
-            },
+            Heard::Bad(answer) => {
+                let answer = serde_json::to_value(*answer).unwrap();
+                let code = i32::try_from(answer["error"]["code"].as_i64().unwrap()).unwrap();
+                Some((code, answer.get("id").and_then(request_id)))
+            }
             Heard::Message(_) | Heard::Nothing => None,
         }
     }
@@ -134,8 +139,7 @@ mod tests {
     fn every_bad_line_has_its_answer() {
         let id = || Some(RequestId::Number(7));
         let deep = "[".repeat(100_000);
-        type Answer = (i32, Option<RequestId>);
-        let cases: [(&[u8], Answer); _] = [
+        let cases: &[(&[u8], Answer)] = &[
             (b"{", (-32700, None)),
             (b"hello", (-32700, None)),
             (b"{\"jsonrpc\":\"2.0\",\"id\":7,\"meth", (-32700, None)),
@@ -171,15 +175,15 @@ mod tests {
             ),
             (
                 b"{\"jsonrpc\":\"1.0\",\"id\":7,\"method\":\"ping\"}",
-                (-32602, id()),
+                (-32600, id()),
             ),
-            (b"{\"id\":7,\"method\":\"ping\"}", (-32602, id())),
+            (b"{\"id\":7,\"method\":\"ping\"}", (-32600, id())),
             (
                 b"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":5}",
-                (-32602, id()),
+                (-32600, id()),
             ),
         ];
-        for (line, expected) in &cases {
+        for (line, expected) in cases {
             let line_text = String::from_utf8_lossy(line.get(..80).unwrap_or(line));
             assert_eq!(answer(line).as_ref(), Some(expected), "{line_text}");
         }
