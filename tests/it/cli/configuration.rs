@@ -18,7 +18,11 @@ fn load(file: &str, variable: (&str, &str)) -> Config {
         config_dir: None,
         state_dir: Some(folder.path().join("state")),
     };
-    config::load(&Flags::default(), &around).unwrap()
+    let flags = Flags {
+        config: Some("secondkey.toml".into()),
+        ..Flags::default()
+    };
+    config::load(&flags, &around).unwrap()
 }
 
 #[test]
