@@ -107,11 +107,14 @@ fn no_module_hides_in_a_mod_rs() {
     assert_eq!(hidden, None);
 }
 
+/// Long files that are one table, read line by line and never as a whole.
+const TABLES: &[&str] = &["src/core/statement/mysql/functions.rs"];
+
 #[test]
 fn files_stay_readable() {
     let long: Vec<String> = sources()
         .into_iter()
-        .filter(|(_, _, code)| code.lines().count() > 600)
+        .filter(|(file, _, code)| code.lines().count() > 600 && !TABLES.contains(&file.as_str()))
         .map(|(file, _, code)| format!("{file}: {} lines", code.lines().count()))
         .collect();
     assert!(long.is_empty(), "over 600 lines: {}", long.join(", "));

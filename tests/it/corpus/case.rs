@@ -36,6 +36,7 @@ struct Written<'a> {
     id: String,
     dialect: String,
     mode: Mode,
+    category: String,
     #[serde(borrow)]
     sql: &'a RawValue,
     #[serde(borrow)]
@@ -49,6 +50,7 @@ pub(crate) struct Case {
     pub(crate) id: String,
     pub(crate) dialect: String,
     pub(crate) mode: Mode,
+    pub(crate) category: String,
     pub(crate) must: Must,
     pub(crate) why: String,
     /// The statement as a JSON string, quotes included; not always valid UTF-8.
@@ -79,6 +81,7 @@ fn read_case(line: &str) -> Case {
         id: written.id,
         dialect: written.dialect,
         mode: written.mode,
+        category: written.category,
         must: written.must,
         why: written.why,
         sql,
@@ -87,10 +90,13 @@ fn read_case(line: &str) -> Case {
 }
 
 impl Case {
-    /// The arguments of `sql_execute`, with the folder of the test's own put in.
-    pub(crate) fn arguments(&self, effects: &str) -> Vec<u8> {
+    /// The arguments of `sql_execute`, with what belongs to this test put in.
+    pub(crate) fn arguments(&self, own: &[(&str, String)]) -> Vec<u8> {
         let head = b"{\"timeout_ms\":3000,\"sql\":".to_vec();
-        let sql = replace(&self.sql, b"{EFFECTS}", effects.as_bytes());
+        let put_in = |sql: Vec<u8>, (name, own): &(&str, String)| {
+            replace(&sql, name.as_bytes(), own.as_bytes())
+        };
+        let sql = own.iter().fold(self.sql.clone(), put_in);
         let params = format!(",\"params\":{}}}", self.params);
         [head, sql, params.into_bytes()].concat()
     }

@@ -37,6 +37,10 @@ impl World for MariaDb {
             let sql = format!("SET PASSWORD FOR '{user}'@'%' = PASSWORD('{PASSWORD}')");
             self.server.run(&sql).await;
         }
+        // A reader that explores may see how a view is made.
+        self.server
+            .run("GRANT SHOW VIEW ON atk.* TO 'bench_ro'@'%'")
+            .await;
         for entry in std::fs::read_dir(self.effects.path()).unwrap() {
             let path = entry.unwrap().path();
             std::fs::remove_file(path).unwrap();
@@ -67,7 +71,10 @@ impl World for MariaDb {
     }
 
     fn harm(&self) -> Vec<String> {
-        let file = format!("SELECT 1 INTO OUTFILE '{}/x'", self.effects());
+        let file = format!(
+            "SELECT 1 INTO OUTFILE '{}/x'",
+            self.effects.path().display()
+        );
         HARM.iter()
             .map(|&sql| sql.to_owned())
             .chain([file])
@@ -89,8 +96,8 @@ impl World for MariaDb {
             .variable("TEST_PASSWORD", &password)
     }
 
-    fn effects(&self) -> String {
-        self.effects.path().display().to_string()
+    fn own(&self) -> Vec<(&'static str, String)> {
+        vec![("{EFFECTS}", self.effects.path().display().to_string())]
     }
 }
 
@@ -127,6 +134,10 @@ const SEQUENCES: &str = "SELECT CONCAT('atk.`', table_name, '`') FROM informatio
 
 /// Everything that is no row of a table.
 const FACTS: &[(&str, &str)] = &[
+    (
+        "rebuilt tables",
+        "SELECT name, table_id FROM information_schema.innodb_sys_tables WHERE name LIKE 'atk/%' ORDER BY 1",
+    ),
     (
         "tables",
         "SELECT table_name, table_type, engine, create_time, table_comment, create_options FROM information_schema.tables WHERE table_schema = 'atk' ORDER BY 1",

@@ -88,7 +88,7 @@ impl World for Sqlite {
     fn harm(&self) -> Vec<String> {
         let attach = format!(
             "ATTACH '{}/x.db' AS x; CREATE TABLE x.t (a)",
-            self.effects()
+            self.effects.path().display()
         );
         let plain = [
             "DELETE FROM orders WHERE id = 1",
@@ -114,8 +114,8 @@ impl World for Sqlite {
         Program::with_config(&config(&url, false, setting))
     }
 
-    fn effects(&self) -> String {
-        self.effects.path().display().to_string()
+    fn own(&self) -> Vec<(&'static str, String)> {
+        vec![("{EFFECTS}", self.effects.path().display().to_string())]
     }
 }
 

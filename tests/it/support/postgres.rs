@@ -1,4 +1,4 @@
-//! Databases of their own on the PostgreSQL server of `TEST_POSTGRES_URL`.
+//! Databases of their own on a PostgreSQL server that `tests/run` started.
 
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use url::Url;
@@ -14,9 +14,11 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Makes it anew; `None` without a server.
+    /// Makes it anew on the corpus' own server, else on the one that all tests share; `None`
+    /// without a server.
     pub(crate) async fn fresh(name: &str) -> Option<Self> {
-        let mut url = Url::parse(&variable("TEST_POSTGRES_URL")?).unwrap();
+        let server = variable("TEST_POSTGRES_CORPUS_URL").or_else(|| variable("TEST_POSTGRES_URL"));
+        let mut url = Url::parse(&server?).unwrap();
         let server = connect(&url, "tests").await;
         for sql in [
             format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
