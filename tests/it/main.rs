@@ -12,13 +12,11 @@
 )]
 #![expect(
     clippy::format_push_string,
-    clippy::if_not_else,
     clippy::manual_is_multiple_of,
     clippy::similar_names,
     clippy::string_slice,
     clippy::too_many_lines,
     clippy::unreadable_literal,
-    clippy::wildcard_enum_match_arm,
     reason = "a test is a table or a story, written to be read from top to bottom"
 )]
 #![expect(
