@@ -254,7 +254,11 @@ const FACTS: &[(&str, &str, &str)] = &[
         "t.oid, t.typname, t.typowner, t.typacl",
         "pg_type t WHERE t.oid >= 16384",
     ),
-    ("operators", "o.oid, o.oprname, o.oprcode", "pg_operator o WHERE o.oid >= 16384"),
+    (
+        "operators",
+        "o.oid, o.oprname, o.oprcode",
+        "pg_operator o WHERE o.oid >= 16384",
+    ),
     (
         "constraints",
         "c.oid, c.conname, c.convalidated",
@@ -271,7 +275,11 @@ const FACTS: &[(&str, &str, &str)] = &[
         "t.evtname, t.evtenabled",
         "pg_event_trigger t",
     ),
-    ("rules", "r.oid, r.rulename, r.ev_enabled", "pg_rewrite r WHERE r.oid >= 16384"),
+    (
+        "rules",
+        "r.oid, r.rulename, r.ev_enabled",
+        "pg_rewrite r WHERE r.oid >= 16384",
+    ),
     ("policies", "p.oid, p.polname", "pg_policy p"),
     (
         "comments",
@@ -284,9 +292,17 @@ const FACTS: &[(&str, &str, &str)] = &[
         "pg_namespace n WHERE n.nspname NOT LIKE 'pg_temp%' AND n.nspname NOT LIKE 'pg_toast_temp%'",
     ),
     ("extensions", "e.extname, e.extversion", "pg_extension e"),
-    ("collations", "c.oid, c.collname", "pg_collation c WHERE c.oid >= 16384"),
+    (
+        "collations",
+        "c.oid, c.collname",
+        "pg_collation c WHERE c.oid >= 16384",
+    ),
     ("languages", "l.lanname, l.lanacl", "pg_language l"),
-    ("casts", "c.oid, c.castsource, c.casttarget", "pg_cast c WHERE c.oid >= 16384"),
+    (
+        "casts",
+        "c.oid, c.castsource, c.casttarget",
+        "pg_cast c WHERE c.oid >= 16384",
+    ),
     ("publications", "p.pubname", "pg_publication p"),
     (
         "foreign servers",
