@@ -151,7 +151,7 @@ fn told(number: u16, message: &str) -> String {
         return near(message);
     }
     if NAMES.contains(&number) {
-        return message.to_owned();
+        return without_user(message);
     }
     let Some((before, rest)) = message.split_once('\'') else {
         return message.to_owned();
@@ -163,6 +163,17 @@ fn told(number: u16, message: &str) -> String {
             "{before}'...'{}",
             rest.rsplit('\'').next().unwrap_or_default()
         ),
+    }
+}
+
+/// `... denied to user 'name'@'host' for ...` without who that is.
+fn without_user(message: &str) -> String {
+    match message.split_once(" to user '") {
+        Some((before, rest)) => {
+            let after = rest.split_once(" for ").map_or("", |(_, after)| after);
+            format!("{before} to this login for {after}")
+        }
+        None => message.to_owned(),
     }
 }
 
@@ -202,6 +213,13 @@ mod tests {
                 "Incorrect integer value: 'it's' for column `t`.`n` at row 1"
             ),
             "Incorrect integer value: '...' for column `t`.`n` at row 1"
+        );
+        assert_eq!(
+            told(
+                1142,
+                "SELECT command denied to user 'ro'@'h' for table `a`.`b`"
+            ),
+            "SELECT command denied to this login for table `a`.`b`"
         );
         let unknown = "Table 'atk.nope' doesn't exist";
         assert_eq!(told(1146, unknown), unknown);

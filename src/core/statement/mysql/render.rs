@@ -115,8 +115,13 @@ fn word(out: &mut String, previous: Option<&Token>, token: &Token, after: &[Toke
         "with" if next_is("rollup") => ("", 1),
         "charset" if then.is_some_and(|t| t.is_symbol(")")) => ("", 1),
         "character" if next_is("set") => ("", 2),
-        "straight_join" if previous.is_some_and(begins_select) => ("", 0),
-        word if SELECT_MODIFIERS.contains(&word) && previous.is_some_and(begins_select) => ("", 0),
+        // Before a parenthesis it could be the name of somebody's function.
+        word if SELECT_MODIFIERS.contains(&word)
+            && previous.is_some_and(begins_select)
+            && !paren_next =>
+        {
+            ("", 0)
+        }
         word if UNITS.contains(&word) => ("DAY", 0),
         word if word.starts_with('_') && literal_next => ("", 0),
         _ => (token.text.as_str(), 0),

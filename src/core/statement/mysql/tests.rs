@@ -211,6 +211,8 @@ const MORE_THAN_READS: &[(&str, Effect)] = &[
     ("CREATE USER x IDENTIFIED BY 'y'", Effect::Admin),
     ("DROP TABLE a, b", Effect::Schema),
     ("TRUNCATE TABLE t", Effect::Schema),
+    ("TRUNCATE user", Effect::Schema),
+    ("SELECT sql_cache(1)", Effect::Admin),
     ("FOO BAR", Effect::Admin),
     ("IF 1 THEN SELECT 1", Effect::Admin),
 ];

@@ -310,7 +310,12 @@ fn object(tokens: &[Token]) -> (String, usize) {
     ];
     let kind = tokens.iter().take(24).position(|t| t.is_any(&KINDS));
     // `TRUNCATE t` has no word for it.
-    let Some(at) = kind.filter(|at| tokens.iter().take(*at).all(|t| !t.is("as"))) else {
+    let truncates = tokens.first().is_some_and(|t| t.is("truncate"));
+    let kind = kind.filter(|at| {
+        let table = tokens.get(*at).is_some_and(|t| t.is("table"));
+        tokens.iter().take(*at).all(|t| !t.is("as")) && (table && *at == 1 || !truncates)
+    });
+    let Some(at) = kind else {
         return ("table".into(), 1);
     };
     let skipped = tokens
