@@ -41,7 +41,7 @@ async fn no_value_is_logged_recorded_or_repeated_in_an_error() {
             .send(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"CANARY-line")
             .await;
         server.message().await.unwrap();
-        super::assert_serves(&mut server).await;
+        rows_do_come_out(&mut server).await;
         assert!(server.finish().await.success());
 
         let log = world.program.log();
@@ -70,7 +70,7 @@ fn configure(world: &World) {
     let file = world.program.folder.path().join("secondkey.toml");
     let mut config = std::fs::read_to_string(&file).unwrap();
     for name in ["pg", "my"] {
-        config += &format!("[targets.{name}]\nurl = \"env:{name}_url\"\n");
+        config = format!("{config}[targets.{name}]\nurl = \"env:{name}_url\"\n");
     }
     std::fs::write(file, config).unwrap();
 }

@@ -110,9 +110,7 @@ async fn goes_away_in_the_middle(raw: &mut Raw, server: &mut Server) {
         .await;
     let change = format!("INSERT INTO things {}", endless_read());
     let change = raw.call_soon("sql_execute", &json!({"sql": change})).await;
-    while server.busy() < 2 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_busy(raw, server, 2).await;
     server.stop();
     let mut codes = std::collections::BTreeMap::<u64, Value>::new();
     while codes.len() < 2 {
@@ -131,9 +129,7 @@ async fn goes_away_in_the_middle(raw: &mut Raw, server: &mut Server) {
 async fn killed_client(mut raw: Raw, program: &Program, server: &Server) {
     raw.call_soon("sql_execute", &json!({"sql": endless_read()}))
         .await;
-    while server.busy() < 1 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_busy(&mut raw, server, 1).await;
     let killed = Instant::now();
     let child = raw.vanish();
     while server.busy() > 0 {
@@ -146,6 +142,17 @@ async fn killed_client(mut raw: Raw, program: &Program, server: &Server) {
     }
     wait_for(program, "execution.cancelled").await;
     drop(child);
+}
+
+/// Waits until so many statements are being run; an answer before that is a fault.
+async fn until_busy(raw: &mut Raw, server: &Server, statements: usize) {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while server.busy() < statements {
+        assert!(Instant::now() < deadline, "{}", server.activity());
+        let pause = Duration::from_millis(50);
+        let early = tokio::time::timeout(pause, raw.message()).await;
+        assert!(early.is_err(), "{early:?}");
+    }
 }
 
 /// Takes hours on ten rows.

@@ -59,7 +59,7 @@ impl Door {
         }
         let mut text = format!("{method} /mcp HTTP/1.1\r\n");
         for (name, value) in all.iter().filter(|(_, value)| !value.is_empty()) {
-            text += &format!("{name}: {value}\r\n");
+            text = format!("{text}{name}: {value}\r\n");
         }
         text + &format!("Content-Length: {}\r\n\r\n{body}", body.len())
     }
@@ -169,7 +169,7 @@ const MODERN: [(&str, &str); 3] = [
 #[tokio::test]
 async fn only_who_shows_the_token_gets_in() {
     let door = Door::open().await;
-    let short = &door.token[1..];
+    let (_, short) = door.token.split_at(1);
     let longer = format!("Bearer {}0", door.token);
     let wrong = [
         "",

@@ -77,7 +77,7 @@ async fn load(
     killed: Option<Duration>,
     stop: &AtomicBool,
 ) -> Vec<(String, i64)> {
-    let era = if number % 2 == 0 {
+    let era = if number.is_multiple_of(2) {
         Era::Modern
     } else {
         Era::Legacy

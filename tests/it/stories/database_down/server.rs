@@ -158,14 +158,26 @@ impl Server {
     pub(super) fn busy(&self) -> usize {
         let sql = match self.kind {
             Kind::Postgres => {
-                "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%things k%' AND pid <> pg_backend_pid()"
+                // A read is fetched through a cursor.
+                "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' \
+                 AND (query LIKE '%things k%' OR query LIKE 'fetch %') AND pid <> pg_backend_pid()"
             }
             Kind::MariaDb => {
-                "SELECT count(*) FROM information_schema.processlist WHERE info LIKE '%things k%' AND id <> connection_id()"
+                "SELECT count(*) FROM information_schema.processlist \
+                 WHERE info LIKE '%things k%' AND id <> connection_id()"
             }
         };
         let count = self.ask(sql).expect("it answers");
         count.trim().parse().unwrap()
+    }
+
+    /// What everybody is doing.
+    pub(super) fn activity(&self) -> String {
+        let sql = match self.kind {
+            Kind::Postgres => "SELECT pid, state, wait_event, query FROM pg_stat_activity",
+            Kind::MariaDb => "SHOW FULL PROCESSLIST",
+        };
+        self.ask(sql).expect("it answers")
     }
 
     /// What the engine's own client prints.
