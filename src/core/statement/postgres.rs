@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 mod dangerous;
+mod depth;
 pub(crate) mod functions;
 mod nodes;
 mod redact;
@@ -55,6 +56,14 @@ fn blank() -> Statement {
 /// The trees of all statements in a text.
 fn raw(sql: &str) -> Result<Vec<Tree>, Refusal> {
     syntax::check_comments(sql)?;
+    // The scanner hands out a null pointer for a text without any token.
+    if sql.bytes().all(|byte| b" \t\n\r\x0b\x0c".contains(&byte)) {
+        return Ok(Vec::new());
+    }
+    // A text that cannot be scanned cannot be parsed either, and the parser says why.
+    if pg_query::scan_tokens(sql).is_ok_and(|tokens| depth::is_too_deep(&tokens)) {
+        return Err(syntax::too_deep());
+    }
     let parsed = pg_query::parse(sql, 0).map_err(|error| syntax::refusal(sql, &error))?;
     parsed
         .protobuf

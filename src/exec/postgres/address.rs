@@ -6,7 +6,7 @@ use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
-use url::Url;
+use url::form_urlencoded;
 
 use super::tls::{self, Verify};
 use crate::core::refusal::{Code, Refusal};
@@ -38,21 +38,22 @@ impl std::fmt::Debug for Address {
 impl Address {
     /// Takes a URL apart. The refusal never repeats it.
     pub(super) fn parse(url: &SecretString) -> Result<Self, Refusal> {
-        let mut url = Url::parse(url.expose_secret()).map_err(|_| malformed())?;
-        let (mut mode, mut root, mut kept) = ("prefer".to_owned(), None, Vec::new());
-        for (name, value) in url.query_pairs() {
+        // libpq takes `postgres://user@/database?host=/folder`, which is no URL by the standard.
+        let text = url.expose_secret();
+        let (base, query) = text.split_once('?').unwrap_or((text, ""));
+        let (mut mode, mut root) = ("prefer".to_owned(), None);
+        let mut kept = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
                 "sslmode" => mode = value.into_owned(),
                 "sslrootcert" => root = Some(value.into_owned()),
-                _ => kept.push((name.into_owned(), value.into_owned())),
+                _ => {
+                    kept.append_pair(&name, &value);
+                }
             }
         }
-        url.set_query(None);
-        if !kept.is_empty() {
-            url.query_pairs_mut().extend_pairs(&kept);
-        }
         // `+` means a blank to the one that wrote it and a plus to the one that reads it.
-        let text = url.as_str().replace('+', "%20");
+        let text = format!("{base}?{}", kept.finish().replace('+', "%20"));
         let mut config: Config = text.parse().map_err(|_| malformed())?;
         let (ssl, verify) = tls_mode(&mode, root.is_some())?;
         config

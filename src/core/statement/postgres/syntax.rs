@@ -58,7 +58,8 @@ fn is_about_depth(message: &str) -> bool {
         .any(|part| message.contains(part))
 }
 
-fn too_deep() -> Refusal {
+/// The refusal for a statement that would need too much stack.
+pub(super) fn too_deep() -> Refusal {
     Refusal::new(
         Code::SyntaxError,
         "the statement is nested too deeply to be analysed",

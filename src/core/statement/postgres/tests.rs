@@ -240,81 +240,129 @@ fn what_must_be_blocked_is_no_plain_read_and_what_must_run_is() {
     });
 }
 
+/// Ways to nest: a start, what is repeated, the middle, and what closes each repetition.
+const NESTS: &[[&str; 4]] = &[
+    ["select ", "(", "wipe()", ")"],
+    ["select ", "not ", "wipe()", ""],
+    ["select ", "- ", "wipe()", ""],
+    ["select wipe()", "||a", "", ""],
+    ["select a", "||wipe()", "", ""],
+    ["select wipe() from t", " join t on a", "", ""],
+    ["select wipe() from t", " cross join t", "", ""],
+    ["select wipe() from t", " natural join t", "", ""],
+    ["", "(select ", "wipe()", ")"],
+    ["select ", "(select ", "wipe()", ")"],
+    ["select ", "exists(select ", "wipe()", ")"],
+    ["select * from ", "(select * from ", "wipe()", ") a"],
+    ["select ", "case when ", "wipe()", " then 1 end"],
+    ["select ", "case when a then b else ", "wipe()", " end"],
+    ["select ", "array[", "wipe()", "]"],
+    ["select ", "a[", "wipe()", "]"],
+    ["select (wipe())", "[1]", "", ""],
+    ["select (wipe())", ".a", "", ""],
+    ["select wipe()", "::int", "", ""],
+    ["select wipe()", " collate a", "", ""],
+    ["select wipe()", " at time zone a", "", ""],
+    ["select wipe()", " union select 1", "", ""],
+    ["select wipe()", " union all (select 1", "", ")"],
+    ["select wipe()", " except select 1", "", ""],
+    ["select ", "f(", "wipe()", ")"],
+    ["select ", "coalesce(", "wipe()", ")"],
+    ["select ", "row(", "wipe()", ")"],
+    ["select wipe()", " is null", "", ""],
+    ["select wipe()", " isnull", "", ""],
+    ["select wipe()", " is true", "", ""],
+    ["select wipe()", " and a", "", ""],
+    ["select ", "a or (b and ", "wipe()", ")"],
+    ["select ", "a between b and (c) and not ", "wipe()", ""],
+    [
+        "with ",
+        "a as (with ",
+        "a as (select 1) select wipe()",
+        ") select 1",
+    ],
+    ["select wipe(), a.b", ".c", "", ""],
+    ["select a in (wipe(), ", "a in (", "1)", ")"],
+    [
+        "select wipe() where a = ",
+        "any(select a where a = ",
+        "1",
+        ")",
+    ],
+    ["select ", "xmlelement(name a, ", "wipe()", ")"],
+    ["select ", "json_array(", "wipe()", ")"],
+    ["explain ", "explain ", "select 1", ""],
+    ["select ", "'a' like ", "b", ""],
+    ["select ", "/*", "", ""],
+    ["select ", "[", "", ""],
+];
+
+fn nested([start, unit, middle, close]: [&str; 4], count: usize) -> String {
+    format!(
+        "{start}{}{middle}{}",
+        unit.repeat(count),
+        close.repeat(count)
+    )
+}
+
 #[test]
-fn no_nesting_within_the_limit_crashes() {
+fn no_nesting_crashes_at_any_depth() {
     on_big_stack(|| {
-        let limit = crate::core::limits::STATEMENT_BYTES;
-        let fill = |start: &str, unit: &str, end: &str, close: &str| {
-            let count = (limit - start.len() - end.len()) / (unit.len() + close.len());
-            format!("{start}{}{end}{}", unit.repeat(count), close.repeat(count))
-        };
-        for sql in [
-            fill("select ", "(", "1", ")"),
-            fill("select ", "not ", "true", ""),
-            fill("select ", "- ", "1", ""),
-            fill("select 'a'", "||a", "", ""),
-            fill("select * from t", " join t on a", "", ""),
-            fill("select * from t", " cross join t", "", ""),
-            fill("", "(select ", "1", ")"),
-            fill("select ", "(select ", "1", ")"),
-            fill("select * from ", "(select * from ", "t", ") a"),
-            fill("select ", "case when ", "1", " then 1 end"),
-            fill("select ", "array[", "1", "]"),
-            fill("select ", "a[", "1", "]"),
-            fill("select a", "[1]", "", ""),
-            fill("select a", "::int", "", ""),
-            fill("select 1", " union select 1", "", ""),
-            fill("select ", "f(", "1", ")"),
-            fill("select ", "row(", "1", ")"),
-            fill("select a", " is null", "", ""),
-            fill("select a", " and a", "", ""),
-            fill("select ", "a or (b and ", "c", ")"),
-            fill(
-                "with ",
-                "a as (with ",
-                "a as (select 1) select 1",
-                ") select 1",
-            ),
-            fill("explain ", "explain ", "select 1", ""),
-            fill("select ", "'a' like ", "b", ""),
-            fill("select a.b", ".c", "", ""),
-            fill("select ", "/*", "", ""),
-            fill("select ", "[", "", ""),
-            fill("select a in (", "a in (", "1)", ")"),
-        ] {
-            // Either answer will do; the process must be there to give it, and soon.
-            let started = std::time::Instant::now();
-            let _either = parse(&sql);
-            assert!(
-                started.elapsed().as_secs() < 10,
-                "{}",
-                sql.chars().take(20).collect::<String>()
-            );
+        for nest in NESTS {
+            let longest = crate::core::limits::STATEMENT_BYTES / (nest[1].len() + nest[3].len());
+            let steps = (1..40).map(|n| n * 40);
+            for count in steps.chain([2_000, 3_000, 4_900, longest - 10]) {
+                let sql = nested(*nest, count.min(longest - 10));
+                let started = std::time::Instant::now();
+                // Either answer will do; the process must be there to give it, and soon.
+                if let Ok(found) = parse(&sql) {
+                    assert!(
+                        found.names.functions.contains(&Name::bare("wipe")),
+                        "{nest:?}"
+                    );
+                }
+                assert!(started.elapsed().as_secs() < 10, "{nest:?}");
+            }
         }
     });
 }
 
 #[test]
-fn nesting_that_the_parser_takes_is_walked_to_its_end() {
+fn what_people_and_programs_write_is_not_too_deep() {
     on_big_stack(|| {
-        for depth in [100, 400, 1_000, 2_000, 3_000, 4_900] {
-            let sums = format!("select 1{}", "||wipe()".repeat(depth));
-            let casts = format!("select wipe(){}", "::int".repeat(depth));
-            let nots = format!("select {}wipe()", "not ".repeat(depth));
-            for sql in [sums, casts, nots] {
-                if let Ok(found) = parse(&sql) {
-                    assert!(found.names.functions.contains(&Name::bare("wipe")));
-                }
+        let mut wrong = Vec::new();
+        for nest in NESTS
+            .iter()
+            .filter(|nest| nest[2] != "b" && nest[2] != "select 1")
+        {
+            if matches!(nest[1], "/*" | "[") {
+                continue;
+            }
+            let made = parse(&nested(*nest, 60));
+            if let Err(refusal) = made {
+                assert!(!refusal.message.contains("deep"), "{nest:?}");
+                wrong.push(format!("{nest:?}: {refusal}"));
             }
         }
-        let parens = format!("select {}wipe(){}", "(".repeat(60), ")".repeat(60));
-        assert!(
-            parsed(&parens)
-                .names
-                .functions
-                .contains(&Name::bare("wipe"))
-        );
-        assert!(parse(&format!("select 1{}", "||wipe()".repeat(400))).is_ok());
+        assert!(wrong.is_empty(), "no SQL at all: {wrong:#?}");
+        for sql in [
+            format!("select a in ({}1)", "1, ".repeat(20_000)),
+            format!("select 1 where a = 1{}", " or a = 1".repeat(5_000)),
+            format!(
+                "insert into t values (1, 'x'){}",
+                ", (2, f(1) + 3)".repeat(5_000)
+            ),
+            format!("select case{} end", " when a = 1 then 'x'".repeat(2_000)),
+            format!("select {}1", "a.b + 1 as c, ".repeat(1_001)),
+            format!("select 'a'{}", " || b".repeat(300)),
+            format!("select 1{}", " union all select a from b".repeat(200)),
+        ] {
+            assert!(
+                parse(&sql).is_ok(),
+                "{}",
+                sql.chars().take(60).collect::<String>()
+            );
+        }
     });
 }
 
@@ -347,7 +395,7 @@ fn errors_do_not_repeat_literals() {
 
 #[test]
 fn one_statement_and_no_more() {
-    for sql in ["", " ;; ", "-- only a comment"] {
+    for sql in ["", " \t\n\r\u{b}\u{c}", " ;; ", "-- only a comment"] {
         assert_eq!(parse(sql).unwrap_err().code, Code::EmptyStatement, "{sql}");
     }
     assert_eq!(parsed("select 1;;").effect, Effect::Read);
