@@ -37,6 +37,10 @@ pub(super) fn is_too_deep(tokens: &[ScanToken]) -> bool {
     false
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every other token counts as one level"
+)]
 fn step(open: &mut Vec<Open>, depth: &mut usize, kind: Token) {
     match kind {
         Token::Ascii40 | Token::Ascii91 | Token::Case => {
