@@ -12,9 +12,7 @@
 )]
 #![expect(
     clippy::format_push_string,
-    clippy::manual_is_multiple_of,
     clippy::similar_names,
-    clippy::string_slice,
     clippy::too_many_lines,
     clippy::unreadable_literal,
     reason = "a test is a table or a story, written to be read from top to bottom"
