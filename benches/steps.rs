@@ -73,6 +73,7 @@ impl Bench {
                 allow: BTreeSet::from([Effect::Read]),
                 limits: Limits::DEFAULT,
                 trusted: BTreeSet::new(),
+                sync_reads: false,
             },
             principal: Principal::new(PrincipalKind::Ai, "bench"),
             work: Work::Sql {

@@ -23,6 +23,7 @@ use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::{AgentId, HandleId};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::statement::{Effect, Statement};
+use crate::core::target::Target;
 use crate::core::time::Clock;
 use crate::core::token::{Claims, VerifiedToken};
 use crate::core::work::Work;
@@ -270,7 +271,7 @@ impl Agent {
     ) -> Result<Report, Refusal> {
         let claims = token.claims().clone();
         let effect = statement.effect;
-        self.begin(&claims, &statement).await?;
+        self.begin(&claims, &statement, executor.target()).await?;
         let started = self.clock.now();
         let cancel = if effect == Effect::Read {
             cancel
@@ -305,7 +306,12 @@ impl Agent {
     }
 
     /// Consumes the request and writes the intent, in one transaction.
-    async fn begin(&self, claims: &Claims, statement: &Statement) -> Result<(), Refusal> {
+    async fn begin(
+        &self,
+        claims: &Claims,
+        statement: &Statement,
+        target: &Target,
+    ) -> Result<(), Refusal> {
         let intent = self
             .draft(EventKind::ExecutionStarted, claims)
             .agent(self.id())
@@ -315,7 +321,7 @@ impl Agent {
         let start = Start {
             request: claims.request.clone(),
             token_not_before: crate::core::time::Timestamp::from_unix_ms(claims.not_before_ms),
-            synced: statement.effect > Effect::Read,
+            synced: statement.effect > Effect::Read || target.sync_reads,
             intent,
         };
         match self.state.log().begin(start).await {

@@ -90,12 +90,10 @@ impl<'a> Reading<'a> {
                 allow,
                 limits,
                 trusted,
+                sync_reads: is_true(written.sync_reads.as_ref()),
             },
             url: url.into_secret(),
-            allow_privileged_login: written
-                .allow_privileged_login
-                .as_ref()
-                .is_some_and(|at| at.value),
+            allow_privileged_login: is_true(written.allow_privileged_login.as_ref()),
             origin: written.place.clone(),
         })
     }
@@ -350,4 +348,9 @@ fn writable_by_others(path: &Path) -> bool {
 #[cfg(not(unix))]
 fn writable_by_others(_path: &Path) -> bool {
     false
+}
+
+/// What was not written is false.
+fn is_true(written: Option<&At<bool>>) -> bool {
+    written.is_some_and(|at| at.value)
 }

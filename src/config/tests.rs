@@ -90,6 +90,7 @@ labels = { team = "shop" }
 allow = ["read", "write"]
 trusted = ["app.safe_fn"]
 allow_privileged_login = true
+sync_reads = true
 [targets.orders.limits]
 rows = 500
 bytes = "256KiB"
@@ -115,7 +116,7 @@ url = "sqlite:archive.db"
         [Effect::Read, Effect::Write].into_iter().collect()
     );
     assert!(orders.target.trusted.contains("app.safe_fn"));
-    assert!(orders.allow_privileged_login);
+    assert!(orders.allow_privileged_login && orders.target.sync_reads);
     assert_eq!(
         orders.target.limits,
         Limits {
@@ -173,7 +174,7 @@ fn all_problems_of_a_file_are_reported_at_once() {
     secondkey.toml:8:7: a password stands in the url
       hint: take it out and add `password = "env:NAME"`; a reference is `env:NAME`, `file:PATH` or `keyring:SERVICE/NAME`
     secondkey.toml:9:1: unknown key `targets.a.environmnt`
-      hint: the keys here are `url`, `password`, `environment`, `labels`, `allow`, `trusted`, `allow_privileged_login`, `limits`
+      hint: the keys here are `url`, `password`, `environment`, `labels`, `allow`, `trusted`, `allow_privileged_login`, `sync_reads`, `limits`
     secondkey.toml:10:18: `wriet` is not an effect
       hint: the effects are `read`, `write`, `schema` and `admin`
     secondkey.toml:10:27: `targets.a.allow` must be a list of texts, but this is of the type integer

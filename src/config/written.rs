@@ -36,6 +36,8 @@ pub(super) struct WrittenTarget {
     pub trusted: Vec<At<String>>,
     /// `allow_privileged_login`.
     pub allow_privileged_login: Option<At<bool>>,
+    /// `sync_reads`.
+    pub sync_reads: Option<At<bool>>,
     /// `[targets.NAME.limits]`.
     pub limits: WrittenLimits,
 }
@@ -93,11 +95,12 @@ pub(super) fn from_text(text: &SecretString, place: Place) -> WrittenTarget {
         allow: None,
         trusted: Vec::new(),
         allow_privileged_login: None,
+        sync_reads: None,
         limits: WrittenLimits::default(),
     }
 }
 
-const TARGET_KEYS: [&str; 8] = [
+const TARGET_KEYS: [&str; 9] = [
     "url",
     "password",
     "environment",
@@ -105,6 +108,7 @@ const TARGET_KEYS: [&str; 8] = [
     "allow",
     "trusted",
     "allow_privileged_login",
+    "sync_reads",
     "limits",
 ];
 
@@ -128,6 +132,7 @@ fn target(name: At<String>, table: &Table<'_>, problems: &mut Problems) -> Writt
         allow: table.texts("allow", problems),
         trusted: table.texts("trusted", problems).unwrap_or_default(),
         allow_privileged_login: table.truth("allow_privileged_login", problems),
+        sync_reads: table.truth("sync_reads", problems),
         limits: limits(table, problems),
     }
 }

@@ -81,6 +81,9 @@ pub struct Target {
     /// Functions and relations that the owner vouches for, as `name` or `schema.name`: the guard
     /// takes them to be reads although it cannot see what they do.
     pub trusted: BTreeSet<String>,
+    /// Whether the record of a read is on the disk before the read starts. That of any other work
+    /// always is.
+    pub sync_reads: bool,
 }
 
 impl Target {

@@ -60,6 +60,7 @@ fn grant(work: &Work) -> Grant {
         allow: BTreeSet::from([Effect::Read]),
         limits: Limits::DEFAULT,
         trusted: BTreeSet::new(),
+        sync_reads: false,
     };
     let decision = decide(&Ask {
         request: &RequestId::new(1_700_000_000_000, [5; 10]),

@@ -113,6 +113,7 @@ impl Runner {
             allow: allow.iter().copied().collect(),
             limits: Limits::MAX,
             trusted: BTreeSet::new(),
+            sync_reads: false,
         };
         let settings = Settings {
             target: target.clone(),

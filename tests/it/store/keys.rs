@@ -165,6 +165,7 @@ fn token(state: &State, clock: &TestClock) -> SignedToken {
         allow: BTreeSet::from([Effect::Read]),
         limits: Limits::DEFAULT,
         trusted: BTreeSet::new(),
+        sync_reads: false,
     };
     let decision = decide(&Ask {
         request: &request(1, 1),

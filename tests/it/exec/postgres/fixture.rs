@@ -219,6 +219,7 @@ fn target(allow: &[Effect], limits: Limits) -> Target {
         allow: allow.iter().copied().collect(),
         limits,
         trusted: BTreeSet::new(),
+        sync_reads: false,
     }
 }
 

@@ -79,6 +79,7 @@ impl Rig {
                 allow: allow.iter().copied().collect::<BTreeSet<_>>(),
                 limits: Limits::MAX,
                 trusted: trusted.iter().map(ToString::to_string).collect(),
+                sync_reads: false,
             },
             url: format!("sqlite://{}", path.display()).into(),
             allow_privileged_login: false,
