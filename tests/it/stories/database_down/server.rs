@@ -111,7 +111,7 @@ impl Server {
                 command.arg(format!("--pid-file={folder}/pid"));
             }
         }
-        let log = std::fs::File::create(std::env::temp_dir().join("secondkey-own-server.log"));
+        let log = std::fs::File::create(self.folder.path().join("log"));
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
