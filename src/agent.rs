@@ -280,12 +280,14 @@ impl Agent {
         };
         let run = async {
             let running = executor.run(token, statement, cancel).await?;
-            collect::first_page(running, &claims, effect, &self.pages).await
+            let largest = executor.target().limits;
+            collect::first_page(running, &claims, effect, (&self.pages, largest)).await
         };
         let outcome = AssertUnwindSafe(run)
             .catch_unwind()
             .await
-            .unwrap_or_else(|_| Err(record::broken_while(effect)));
+            .unwrap_or_else(|_| Err(record::broken_while(effect)))
+            .map_err(|refusal| record::honest(effect, refusal));
         let elapsed_ms = self.clock.now().unix_ms().saturating_sub(started.unix_ms());
         let elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(0);
         let draft = record::outcome(&claims, &outcome, elapsed_ms, self.clock.as_ref());

@@ -19,7 +19,8 @@ pub use transcript::Style;
 const SHOP: &str = include_str!("demo/shop.sql");
 
 /// What serves it, and what a user can go on from.
-const CONFIG: &str = r#"# Reads run; anything that changes the shop is refused. See docs/configuration.md.
+const CONFIG: &str = r#"# Made by `secondkey demo`, which replaces this file.
+# Reads run; anything that changes the shop is refused. See docs/configuration.md.
 [targets.shop]
 url = "sqlite:shop.db"
 environment = "demo"
@@ -52,6 +53,9 @@ pub enum DemoError {
     /// The sample could not be made.
     #[error("the sample database could not be made: {0}")]
     Sample(#[from] Refusal),
+    /// The folder holds files that no demo made.
+    #[error("`{0}` holds files that are not the demo's; name another folder with --dir")]
+    Taken(PathBuf),
     /// Something came out otherwise than SecondKey promises.
     #[error("this is not what should happen: {0}")]
     Surprise(String),
@@ -66,6 +70,7 @@ pub async fn run(place: &Place, style: Style, out: &mut dyn Write) -> Result<(),
         .canonicalize()
         .map_err(io("the demo's folder could not be found"))?;
     let shop = folder.join("shop.db");
+    refuse_what_is_not_ours(&folder)?;
     sample::create(&shop, SHOP)?;
     let config = folder.join("secondkey.toml");
     std::fs::write(&config, CONFIG).map_err(io("the configuration could not be written"))?;
@@ -78,6 +83,20 @@ pub async fn run(place: &Place, style: Style, out: &mut dyn Write) -> Result<(),
     let verified = verify(&place.binary, &folder.join("state"))?;
     page.audit(&verified)?;
     page.connect(&place.binary, &config)?;
+    Ok(())
+}
+
+/// A demo replaces its files, and must not replace anybody else's.
+fn refuse_what_is_not_ours(folder: &Path) -> Result<(), DemoError> {
+    let first_line = |text: &str| text.lines().next().map(str::to_owned);
+    let config = std::fs::read_to_string(folder.join("secondkey.toml")).unwrap_or_default();
+    let ours = first_line(&config) == first_line(CONFIG);
+    let taken = ["secondkey.toml", "shop.db", "state"]
+        .iter()
+        .any(|name| folder.join(name).exists());
+    if taken && !ours {
+        return Err(DemoError::Taken(folder.to_owned()));
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::Receiver;
 
 use crate::agent::pages::Pages;
-use crate::agent::spool::{End, Spool};
+use crate::agent::spool::{End, Origin, Spool};
 use crate::agent::{Cut, Truncated};
 use crate::core::answer::{Column, Row, json_bytes};
 use crate::core::limits::Limits;
@@ -33,7 +33,7 @@ pub async fn first_page(
     running: Running,
     claims: &Claims,
     effect: Effect,
-    pages: &Arc<Pages>,
+    (pages, largest): (&Arc<Pages>, Limits),
 ) -> Result<Collected, Refusal> {
     let Running {
         columns,
@@ -49,23 +49,30 @@ pub async fn first_page(
             truncated: None,
         });
     };
-    let spool = Arc::new(Spool::new(claims.sub.clone(), columns.clone()));
+    let origin = Origin {
+        owner: claims.sub.clone(),
+        request: claims.request.clone(),
+        target: claims.target.clone(),
+        limits: largest,
+    };
+    let spool = Arc::new(Spool::new(origin, columns.clone()));
     let shown = page.rows.len() as u64;
     spool.push(page.rows.clone());
     spool.push(page.beyond);
-    let handle = pages.keep(Arc::clone(&spool));
     if effect > Effect::Read && end.is_none() {
         end = Some(follow(&spool, &mut events, effect).await?);
     }
+    let handle = pages.keep(Arc::clone(&spool));
     match &end {
         Some(_) => spool.finish(End::Complete),
         None => drop(tokio::spawn(follow_alone(Arc::clone(&spool), events))),
     }
+    let (at_least, ended) = spool.progress();
     let truncated = Truncated {
         by: cut,
         shown,
-        at_least: spool.rows_so_far(),
-        exact: end.is_some() && spool.is_whole(),
+        at_least,
+        exact: matches!(ended, Some(End::Complete)),
         handle: Some(handle),
         next: shown,
         note: page.note,

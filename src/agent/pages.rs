@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::agent::collect::Page;
-use crate::agent::spool::{End, Spool};
+use crate::agent::spool::{End, Origin, Spool};
 use crate::agent::{Cut, Truncated};
 use crate::core::answer::{Column, Row};
 use crate::core::ids::HandleId;
@@ -42,6 +42,8 @@ pub struct PageOfRows {
     pub rows: Vec<Row>,
     /// What comes after it.
     pub truncated: Option<Truncated>,
+    /// Where the rows come from.
+    pub origin: Origin,
 }
 
 impl std::fmt::Debug for Pages {
@@ -80,16 +82,22 @@ impl Pages {
         handle
     }
 
-    /// The rows from `from` on, as many as `limits` let onto a page. Waits for rows that are still
-    /// being read. A handle is good for its owner only; to anybody else it does not exist.
+    /// The rows from `from` on: `max_rows` of them, or what the target lets onto a page. Waits for
+    /// rows that are still being read. A handle is good for its owner only; to anybody else it does
+    /// not exist.
     pub async fn page(
         &self,
         owner: &Principal,
         handle: &HandleId,
         from: u64,
-        limits: Limits,
+        max_rows: Option<u32>,
     ) -> Result<PageOfRows, Refusal> {
         let spool = self.find(owner, handle)?;
+        let most = spool.origin().limits;
+        let limits = Limits {
+            rows: max_rows.unwrap_or(most.rows).clamp(1, most.rows),
+            ..most
+        };
         spool
             .wait_for(from.saturating_add(u64::from(limits.rows)))
             .await;
@@ -98,7 +106,7 @@ impl Pages {
         for row in rows {
             page.offer(row);
         }
-        let (total, end) = (spool.rows_so_far(), spool.end());
+        let (total, end) = spool.progress();
         if let Some(End::Failed(refusal)) = &end
             && page.rows.is_empty()
             && page.cut.is_none()
@@ -130,6 +138,7 @@ impl Pages {
             columns: spool.columns().to_vec(),
             rows: page.rows,
             truncated,
+            origin: spool.origin().clone(),
         })
     }
 
@@ -138,7 +147,7 @@ impl Pages {
         let mut kept = self.lock();
         kept.retain(|_, kept| alive(kept, now));
         match kept.get_mut(handle) {
-            Some(found) if found.spool.owner() == owner => {
+            Some(found) if found.spool.origin().owner == *owner => {
                 found.used = now;
                 Ok(Arc::clone(&found.spool))
             }
@@ -166,6 +175,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::core::ids::RequestId;
     use crate::core::principal::PrincipalKind;
 
     #[derive(Debug, Default)]
@@ -189,17 +199,19 @@ mod tests {
     }
 
     fn spool(owner: &str, rows: i64) -> Arc<Spool> {
-        let spool = Spool::new(principal(owner), Vec::new());
+        let origin = Origin {
+            owner: principal(owner),
+            request: RequestId::new(1, [0; 10]),
+            target: "shop".into(),
+            limits: Limits::DEFAULT,
+        };
+        let spool = Spool::new(origin, Vec::new());
         spool.push((0..rows).map(|n| vec![json!(n)]).collect());
         Arc::new(spool)
     }
 
     async fn first_row(pages: &Pages, owner: &str, handle: &HandleId) -> Result<Vec<Row>, Code> {
-        let limits = Limits {
-            rows: 1,
-            ..Limits::DEFAULT
-        };
-        let page = pages.page(&principal(owner), handle, 0, limits).await;
+        let page = pages.page(&principal(owner), handle, 0, Some(1)).await;
         page.map(|page| page.rows).map_err(|refusal| refusal.code)
     }
 
@@ -253,11 +265,11 @@ mod tests {
         let broke = Refusal::new(Code::DatabaseUnavailable, "the connection was lost");
         spool.finish(End::Failed(broke));
         let owner = principal("ada/x");
-        let page = pages.page(&owner, &handle, 1, Limits::DEFAULT).await;
+        let page = pages.page(&owner, &handle, 1, None).await;
         let cut = page.unwrap().truncated.unwrap();
         assert_eq!((cut.by, cut.exact, cut.next), (Cut::Error, false, 3));
         assert_eq!(cut.note.as_deref(), Some("the connection was lost"));
-        let beyond = pages.page(&owner, &handle, 3, Limits::DEFAULT).await;
+        let beyond = pages.page(&owner, &handle, 3, None).await;
         assert_eq!(beyond.unwrap_err().code, Code::DatabaseUnavailable);
     }
 }

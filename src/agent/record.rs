@@ -89,6 +89,14 @@ pub(super) fn broken_while(effect: Effect) -> Refusal {
     .hint("look at the data before you run it again")
 }
 
+/// What broke inside us while a change was under way may have broken after the change was made.
+pub(super) fn honest(effect: Effect, refusal: Refusal) -> Refusal {
+    match refusal.code {
+        Code::Internal if effect > Effect::Read => broken_while(effect),
+        _ => refusal,
+    }
+}
+
 /// A task of ours that panicked.
 pub(super) fn broken() -> Refusal {
     Refusal::new(

@@ -13,6 +13,8 @@ use tokio::sync::Notify;
 
 use crate::agent::Cut;
 use crate::core::answer::{Column, Row, json_bytes};
+use crate::core::ids::RequestId;
+use crate::core::limits::Limits;
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
 
@@ -36,10 +38,23 @@ pub enum End {
     Failed(Refusal),
 }
 
+/// Where a result comes from, and what may be done with it.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Whose rows these are.
+    pub owner: Principal,
+    /// The request that they answer.
+    pub request: RequestId,
+    /// The target that they come from.
+    pub target: String,
+    /// The largest page that the target allows.
+    pub limits: Limits,
+}
+
 /// The rows of one result.
 #[derive(Debug)]
 pub struct Spool {
-    owner: Principal,
+    origin: Origin,
     columns: Vec<Column>,
     inner: Mutex<Inner>,
     news: Notify,
@@ -65,19 +80,19 @@ struct Chunk {
 }
 
 impl Spool {
-    /// An empty spool for `owner`.
-    pub fn new(owner: Principal, columns: Vec<Column>) -> Self {
+    /// An empty spool.
+    pub fn new(origin: Origin, columns: Vec<Column>) -> Self {
         Self {
-            owner,
+            origin,
             columns,
             inner: Mutex::default(),
             news: Notify::new(),
         }
     }
 
-    /// Whose rows these are.
-    pub fn owner(&self) -> &Principal {
-        &self.owner
+    /// Where the rows come from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The columns of the result.
@@ -103,19 +118,10 @@ impl Spool {
         self.news.notify_waiters();
     }
 
-    /// How many rows have been kept so far.
-    pub fn rows_so_far(&self) -> u64 {
-        self.lock().rows
-    }
-
-    /// Whether every row of the result is here.
-    pub fn is_whole(&self) -> bool {
-        matches!(self.lock().end, Some(End::Complete))
-    }
-
-    /// How the result ended, once it has.
-    pub fn end(&self) -> Option<End> {
-        self.lock().end.clone()
+    /// How many rows there are so far, and how the result ended, once it has.
+    pub fn progress(&self) -> (u64, Option<End>) {
+        let inner = self.lock();
+        (inner.rows, inner.end.clone())
     }
 
     /// Waits until row `wanted` is here or the result has ended.
@@ -282,7 +288,13 @@ mod tests {
     use crate::core::principal::PrincipalKind;
 
     fn spool() -> Spool {
-        Spool::new(Principal::new(PrincipalKind::Ai, "ada"), vec![])
+        let origin = Origin {
+            owner: Principal::new(PrincipalKind::Ai, "ada"),
+            request: RequestId::new(1, [0; 10]),
+            target: "shop".into(),
+            limits: Limits::DEFAULT,
+        };
+        Spool::new(origin, vec![])
     }
 
     fn rows(range: std::ops::Range<u64>) -> Vec<Row> {
@@ -298,7 +310,7 @@ mod tests {
             assert!(spool.push(rows(start..start + 500)));
         }
         spool.finish(End::Complete);
-        assert!(spool.is_whole());
+        assert!(matches!(spool.progress(), (25_000, Some(End::Complete))));
         for from in [0, 9_990, 9_999, 10_000, 10_499, 24_990] {
             assert_eq!(
                 spool.read(from, 30).unwrap(),
@@ -332,7 +344,7 @@ mod tests {
             kept += 1;
         }
         assert!((250..256).contains(&kept), "{kept}");
-        assert!(matches!(spool.end(), Some(End::Cut(Cut::Spool))));
+        assert!(matches!(spool.progress().1, Some(End::Cut(Cut::Spool))));
         assert!(!spool.push(big));
     }
 
@@ -342,7 +354,7 @@ mod tests {
         let writer = std::sync::Arc::clone(&spool);
         let waiting = tokio::spawn(async move {
             spool.wait_for(3).await;
-            spool.rows_so_far()
+            spool.progress().0
         });
         tokio::task::yield_now().await;
         writer.push(rows(0..3));

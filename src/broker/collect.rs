@@ -4,7 +4,6 @@ use crate::agent::pages::PageOfRows;
 use crate::broker::{Broker, Caller};
 use crate::core::audit::EventKind;
 use crate::core::ids::HandleId;
-use crate::core::limits::Limits;
 use crate::core::refusal::{Code, Refusal};
 
 /// One page, from row `from` on.
@@ -15,18 +14,10 @@ pub async fn page(
     from: u64,
     max_rows: Option<u32>,
 ) -> Result<PageOfRows, Refusal> {
-    let limits = Limits {
-        rows: max_rows.unwrap_or(Limits::DEFAULT.rows).max(1),
-        ..Limits::DEFAULT
-    }
-    .intersect(Limits::MAX);
     let page = match handle.parse::<HandleId>() {
         Ok(handle) => {
-            broker
-                .agent
-                .pages()
-                .page(&caller.principal, &handle, from, limits)
-                .await
+            let pages = broker.agent.pages();
+            pages.page(&caller.principal, &handle, from, max_rows).await
         }
         Err(_) => Err(Refusal::new(Code::PageGone, "this is not a page handle")
             .hint("use the `handle` out of an answer's `truncated`")),
@@ -35,7 +26,10 @@ pub async fn page(
         .draft(EventKind::PageRead, caller)
         .number("from", from);
     let draft = match &page {
-        Ok(page) => draft.rows(page.rows.len() as u64),
+        Ok(page) => draft
+            .request(&page.origin.request)
+            .target(&page.origin.target)
+            .rows(page.rows.len() as u64),
         Err(refusal) => draft.refusal(refusal),
     };
     broker.state.log().append(draft).await?;

@@ -126,6 +126,14 @@ enum AuditError {
         /// Why.
         source: crate::core::audit::HeadError,
     },
+    /// A newer head would hide what an older one shows.
+    #[error("the log does not hold against the head in `{}`, which is kept: {found}", path.display())]
+    Replaced {
+        /// The older head.
+        path: PathBuf,
+        /// What it shows.
+        found: crate::core::audit::Break,
+    },
     /// The answer could not be written.
     #[error("cannot write the answer: {0}")]
     Output(#[from] io::Error),
@@ -298,6 +306,14 @@ async fn checkpoint(
     match &args.to {
         None => write!(out, "{note}")?,
         Some(path) => {
+            if path.exists() {
+                let older = read_head(state, path)?;
+                let report = state.log().verify(Some(older))?;
+                report.outcome.map_err(|found| AuditError::Replaced {
+                    path: path.clone(),
+                    found,
+                })?;
+            }
             std::fs::write(path, &note).map_err(|source| AuditError::File {
                 path: path.clone(),
                 source,

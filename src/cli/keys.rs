@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::clock::SystemClock;
 use crate::config::{Home, Surroundings};
-use crate::core::refusal::Refusal;
+use crate::core::refusal::{Code, Refusal};
 use crate::store::{KeyKind, State};
 use crate::telemetry;
 
@@ -51,6 +51,15 @@ pub(super) async fn run(args: KeysArgs, shared: Shared) -> Result<Exit, Failure>
         &Surroundings::of_process(),
     )?;
     telemetry::start(&home.log);
+    if !State::exists(&home.state_dir) {
+        return Err(Failure::Refused(
+            Refusal::new(
+                Code::InvalidArgument,
+                format!("there are no keys in `{}`", home.state_dir.display()),
+            )
+            .hint("name the state folder with --state; a server makes it on its first run"),
+        ));
+    }
     let state = State::open(&home.state_dir, Arc::new(SystemClock)).map_err(Refusal::from)?;
     let kind = match kind {
         Kind::Audit => KeyKind::Audit,

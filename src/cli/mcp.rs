@@ -27,6 +27,8 @@ Examples:
 
 /// The variable that names the bearer token of `--http`.
 const TOKEN_VARIABLE: &str = "SECONDKEY_HTTP_TOKEN";
+/// The fewest characters of a token that somebody sets.
+const SHORTEST_TOKEN: usize = 16;
 
 /// Serve MCP to a client that starts this command
 #[derive(Args, Debug)]
@@ -73,15 +75,26 @@ async fn over_http(
     around: &Surroundings,
 ) -> io::Result<()> {
     let given = around.environment.text(TOKEN_VARIABLE);
-    let token = match given {
-        Some(token) => token,
-        None => hex::encode(random::<32>()?),
+    if given
+        .as_ref()
+        .is_some_and(|token| token.len() < SHORTEST_TOKEN)
+    {
+        return Err(io::Error::other(format!(
+            "{TOKEN_VARIABLE} is shorter than {SHORTEST_TOKEN} characters"
+        )));
+    }
+    let made = match given {
+        Some(_) => None,
+        None => Some(hex::encode(random::<32>()?)),
     };
-    let door = http::open(address, SecretString::from(token.clone()), closing).await?;
-    output::say(&format!(
-        "http://{}/mcp\nAuthorization: Bearer {token}",
-        door.address()?
-    ))?;
+    let token = given.or_else(|| made.clone()).unwrap_or_default();
+    let door = http::open(address, SecretString::from(token), closing).await?;
+    let url = format!("http://{}/mcp", door.address()?);
+    match made {
+        // A token that somebody set is known to them, and shown to nobody else.
+        None => output::say(&url)?,
+        Some(token) => output::say(&format!("{url}\nAuthorization: Bearer {token}"))?,
+    }
     http::serve(server, door).await
 }
 

@@ -79,12 +79,30 @@ pub fn decide(ask: &Ask<'_>) -> Decision {
     Decision::Ask(
         Refusal::new(
             Code::ApprovalRequired,
-            format!("this statement needs a human's approval on `{}`: {what}", ask.target.name),
+            format!(
+                "this statement needs a human's approval on `{}`: {what}",
+                ask.target.name
+            ),
         )
         .hint(format!(
-            "only reads run here without approval; a person can allow `{effect}` in the target's configuration"
+            "{} without approval; a person can allow `{effect}` in the target's configuration",
+            what_runs(ask.target)
         )),
     )
+}
+
+/// Such as "only `read` runs here".
+fn what_runs(target: &Target) -> String {
+    let allowed: Vec<String> = target
+        .allow
+        .iter()
+        .map(|effect| format!("`{effect}`"))
+        .collect();
+    match allowed.as_slice() {
+        [] => "nothing runs here".to_owned(),
+        [one] => format!("only {one} runs here"),
+        several => format!("only {} run here", several.join(" and ")),
+    }
 }
 
 fn grant(ask: &Ask<'_>, effect: Effect) -> Grant {

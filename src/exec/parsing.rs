@@ -16,11 +16,11 @@ use crate::core::statement::{self, Statement};
 const THREADS: usize = 2;
 /// Stack of each thread in bytes. A 64 KiB statement was seen to need more than 2 MiB.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
-/// Jobs that wait before callers are made to wait.
+/// Jobs that wait before callers are refused.
 const QUEUE: usize = 64;
 /// Statements remembered.
 const REMEMBERED: usize = 512;
-/// Statements longer than this are not remembered, so that the memory stays under 4 MiB of text.
+/// Statements longer than this are not remembered, so that the memory stays under 8 MiB of text.
 const REMEMBERED_BYTES: usize = 8 * 1024;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -90,8 +90,12 @@ impl ParsePool {
             );
         }
         answered.await.map_err(|_| {
-            Refusal::new(Code::SyntaxError, "the statement could not be analysed")
-                .hint("write it more simply, or in several statements")
+            tracing::error!("a statement made the parser panic");
+            Refusal::new(
+                Code::Internal,
+                "SecondKey broke while it read the statement",
+            )
+            .hint("write it more simply, or in several statements")
         })
     }
 

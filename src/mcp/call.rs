@@ -1,4 +1,4 @@
-//! The one choke point of every tool call: identity, time limit, heartbeat, panic guard.
+//! The one choke point of every tool call: time limit, heartbeat, panic guard.
 //!
 //! Policy and audit are the broker's and the agent's, who do not run without them.
 

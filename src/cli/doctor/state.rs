@@ -11,7 +11,7 @@ pub(super) fn examine(folder: &Path) -> Vec<Check> {
     let facts = match fs::metadata(folder) {
         Ok(facts) => facts,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return vec![Check::good(format!("{shown} is made on first use"))];
+            return vec![to_be_made(folder)];
         }
         Err(error) => {
             return vec![Check::bad(
@@ -29,6 +29,19 @@ pub(super) fn examine(folder: &Path) -> Vec<Check> {
     let mut checks = vec![writable(folder)];
     checks.extend(private(folder));
     checks
+}
+
+/// A folder that is not there yet, judged by the nearest one above it.
+fn to_be_made(folder: &Path) -> Check {
+    let above = folder.ancestors().skip(1).find(|above| above.exists());
+    let probed = above.map(|above| tempfile::Builder::new().prefix("doctor-").tempdir_in(above));
+    match probed {
+        Some(Ok(_)) => Check::good(format!("{} is made on first use", folder.display())),
+        Some(Err(_)) | None => Check::bad(
+            format!("{} cannot be made", folder.display()),
+            "name another state folder with --state",
+        ),
+    }
 }
 
 fn writable(folder: &Path) -> Check {

@@ -66,7 +66,10 @@ pub struct Names {
     pub operators: BTreeSet<Name>,
     /// Types named in casts and definitions.
     pub types: BTreeSet<Name>,
-    /// Field selections that could be function calls in disguise (PostgreSQL `row.function`), and
-    /// built-in function names that a user's overload could take over.
+    /// Built-in functions that are called, by their bare names, which a user's function of the same
+    /// name could take over.
     pub fields: BTreeSet<String>,
+    /// What is selected from a value (PostgreSQL `value.name`): a column, or any function that takes
+    /// one argument, in disguise.
+    pub selections: BTreeSet<String>,
 }

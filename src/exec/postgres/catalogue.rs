@@ -224,7 +224,9 @@ const BUILT_IN: &str = "select pg_catalog.array_agg(distinct proname::text) \
 const FUNCTIONS: &str = "select p.oid, n.nspname::text, p.proname::text, l.lanname::text, \
     case when l.lanname = 'sql' and e.oid is null then coalesce(BODY, p.prosrc) end, \
     p.provolatile = 'v', p.provolatile = 'i', e.extname::text, p.proargtypes::oid[], p.prorettype, \
-    coalesce(p.proconfig::text ~* 'search_path=', false) \
+    coalesce(p.proconfig::text ~* 'search_path=', false), \
+    p.pronargdefaults::int + (p.provariadic <> 0)::int, \
+    case when e.oid is null then pg_catalog.pg_get_expr(p.proargdefaults, 0) end \
     from pg_catalog.pg_proc p \
     join pg_catalog.pg_namespace n on n.oid = p.pronamespace \
     join pg_catalog.pg_language l on l.oid = p.prolang \
@@ -353,6 +355,8 @@ fn function(row: &Row) -> Result<Function, Error> {
         arguments: row.try_get(8)?,
         result: row.try_get(9)?,
         own_path: row.try_get(10)?,
+        optional: usize::try_from(row.try_get::<_, i32>(11)?).unwrap_or_default(),
+        defaults: row.try_get(12)?,
         parts: Vec::new(),
     })
 }

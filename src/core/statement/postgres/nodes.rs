@@ -187,6 +187,9 @@ const STATEMENTS: &[(&str, &str, Effect)] = &[
 
 /// Catalogues that hold secrets or show the server's files.
 const SECRET: &[&str] = &[
+    "_pg_foreign_data_wrappers",
+    "_pg_foreign_servers",
+    "_pg_user_mappings",
     "pg_authid",
     "pg_config",
     "pg_file_settings",

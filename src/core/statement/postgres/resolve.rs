@@ -24,8 +24,6 @@ const KNOWN: &[(&str, bool)] = &[
     ("uuid-ossp", true),
     ("vector", false),
 ];
-/// Pseudo-types that stand for any type, rows included.
-const ANY: &[Oid] = &[2249, 2276, 2277, 2283, 2776, 5077, 5078];
 
 /// Something that the catalogue does not have.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -131,6 +129,7 @@ impl<'c> Resolution<'c> {
         self.all.names.operators.extend(found.names.operators);
         self.all.names.types.extend(found.names.types);
         self.all.names.fields.extend(found.names.fields);
+        self.all.names.selections.extend(found.names.selections);
         self.grew = true;
     }
 
@@ -218,12 +217,32 @@ impl<'c> Resolution<'c> {
                 self.all.worsen(Effect::Admin, because);
             }
         }
-        for field in self.all.names.fields.clone() {
-            for (oid, function) in self.functions_named(&Name::bare(&*field)) {
-                if self.may_be_meant(function) {
-                    self.function(oid, function);
-                }
+        for name in self.all.names.fields.clone() {
+            for (oid, function) in self.functions_named(&Name::bare(&*name)) {
+                self.function(oid, function);
             }
+        }
+        for name in self.all.names.selections.clone() {
+            self.selection(&name);
+        }
+    }
+
+    /// What `value.name` can call, unless it is a column.
+    fn selection(&mut self, name: &str) {
+        self.cast_named(&Name::bare(name));
+        for (oid, function) in self.functions_named(&Name::bare(name)) {
+            if self.may_be_selected(function) {
+                self.function(oid, function);
+            }
+        }
+        if self.catalogue.built_in.contains(name)
+            && !functions::is_harmless(name)
+            && !functions::is_built_in_type(name)
+            && !self.is_column(name)
+        {
+            let because =
+                format!("selects {name}, as if to call a function not known to be harmless");
+            self.all.worsen(Effect::Admin, because);
         }
     }
 
@@ -236,22 +255,32 @@ impl<'c> Resolution<'c> {
             .collect()
     }
 
-    /// Whether a field selection, or a call of a built-in function of the same name, can end in
-    /// this function.
-    fn may_be_meant(&self, function: &Function) -> bool {
-        let arguments = &function.arguments;
-        if let [row] = arguments.as_slice()
-            && let Some(kind) = self.catalogue.types.get(row)
-            && kind.fields.contains(&function.name)
-        {
-            // A column of that name comes first.
+    /// Whether selecting its name can call this function.
+    fn may_be_selected(&self, function: &Function) -> bool {
+        if !function.takes_one() {
             return false;
         }
-        let reached = arguments.iter().any(|kind| self.reached.contains(kind));
-        let any_row = arguments.len() == 1 && arguments.iter().any(|kind| ANY.contains(kind));
-        let overload = functions::is_harmless(&function.name)
-            && arguments.iter().all(|kind| is_built_in(*kind));
-        reached || any_row || overload
+        let Some(argument) = function.arguments.first() else {
+            return false;
+        };
+        if let Some(kind) = self.catalogue.types.get(argument) {
+            // A column of that name comes first; a type that is not there cannot be selected from.
+            let is_column = kind.fields.contains(&function.name);
+            return !is_column && self.reached.contains(argument);
+        }
+        // Of a built-in type, or of any.
+        !self.is_column(&function.name)
+    }
+
+    /// Whether something that is reached has a column of this name.
+    fn is_column(&self, name: &str) -> bool {
+        let kinds = self
+            .reached
+            .iter()
+            .filter_map(|kind| self.catalogue.types.get(kind));
+        kinds
+            .into_iter()
+            .any(|kind| kind.fields.iter().any(|field| field == name))
     }
 
     fn function(&mut self, oid: Oid, function: &'c Function) {
@@ -267,6 +296,10 @@ impl<'c> Resolution<'c> {
         }
         self.anywhere |= function.own_path;
         let name = &function.name;
+        if let Some(defaults) = &function.defaults {
+            let whose = format!("calls {name}(), by whose defaults it");
+            self.body(&format!("select {defaults}"), &whose);
+        }
         if let Some(extension) = &function.extension {
             if !is_known(extension, function) {
                 self.all.worsen(
@@ -348,6 +381,12 @@ impl<'c> Resolution<'c> {
                 self.reach(*part);
             }
         }
+        // Arrays of it can be made on the spot.
+        for (array, kind) in &catalogue.types {
+            if kind.name.starts_with('_') && kind.parts.contains(&oid) {
+                self.reach(*array);
+            }
+        }
     }
 
     /// Values can be converted to this type, and to those it is made of.
@@ -376,12 +415,16 @@ impl<'c> Resolution<'c> {
             let is_used = names
                 .iter()
                 .any(|name| self.matches(name, &operator.schema, &operator.name));
-            if is_used && self.reaches_one(&operator.operands) {
+            let is_own = !USUAL_OPERATORS.contains(&operator.name.as_str());
+            if is_used && (is_own || self.reaches_one(&operator.operands)) {
                 let (oid, name) = &operator.function;
                 self.by_number(*oid, name, true);
             }
         }
         for cast in &catalogue.casts {
+            if self.reached.contains(&cast.source) {
+                self.reach(cast.target);
+            }
             let here = |kind: Oid| is_built_in(kind) || self.reached.contains(&kind);
             if here(cast.source) && here(cast.target) {
                 let (oid, name) = &cast.function;
@@ -410,17 +453,10 @@ impl<'c> Resolution<'c> {
         {
             return Some(Unknown::Relation(name.clone()));
         }
-        let is_column = |name: &str| {
-            let mut kinds = self
-                .reached
-                .iter()
-                .filter_map(|k| self.catalogue.types.get(k));
-            kinds.any(|kind| kind.fields.iter().any(|field| field == name))
-        };
         let unknown = statement.names.functions.iter().find(|name| {
             self.functions_named(name).is_empty()
                 && !self.is_of_server(name)
-                && !is_column(&name.name)
+                && !self.is_column(&name.name)
                 && !self.is_type(name)
         });
         unknown.cloned().map(Unknown::Function)
@@ -436,6 +472,16 @@ impl<'c> Resolution<'c> {
         kinds.any(|kind| self.matches(name, &kind.schema, &kind.name))
     }
 }
+
+/// Operators that PostgreSQL itself has: a user's one of the same sign is meant only where one of its
+/// types is reached. Of any other sign it is always meant, since plain literals can become its types.
+const USUAL_OPERATORS: &[&str] = &[
+    "!", "!!", "!~", "!~*", "!~~", "!~~*", "#", "##", "#-", "#>", "#>>", "%", "&", "&&", "&<",
+    "&<|", "&>", "*", "+", "-", "->", "->>", "-|-", "/", "<", "<->", "<<", "<<=", "<<|", "<=",
+    "<>", "<@", "=", ">", ">=", ">>", ">>=", "?", "?#", "?&", "?-", "?-|", "?|", "?||", "@", "@-@",
+    "@>", "@?", "@@", "@@@", "^", "^@", "|", "|&>", "|/", "|>>", "||", "||/", "~", "~*", "~<=~",
+    "~<~", "~=", "~>=~", "~>~", "~~", "~~*",
+];
 
 fn is_known(extension: &str, function: &Function) -> bool {
     if extension == "postgis" {

@@ -154,6 +154,16 @@ impl<'s> Walk<'s> {
                 self.target(tree.field("rel"));
                 return self.children(tree, &["rel"]);
             }
+            "JsonFuncExpr" => self.syntax(&["json_exists", "json_query", "json_value"]),
+            "JsonParseExpr" => self.syntax(&["json"]),
+            "JsonScalarExpr" => self.syntax(&["json_scalar"]),
+            "JsonSerializeExpr" => self.syntax(&["json_serialize"]),
+            "JsonArrayConstructor" | "JsonArrayQueryConstructor" => self.syntax(&["json_array"]),
+            "JsonObjectConstructor" => self.syntax(&["json_object"]),
+            "JsonArrayAgg" => self.syntax(&["json_arrayagg"]),
+            "JsonObjectAgg" => self.syntax(&["json_objectagg"]),
+            "JsonTable" => self.syntax(&["json_table"]),
+            "MergeSupportFunc" => self.syntax(&["merge_action"]),
             "SubLink" => self.operators(&tree.field("oper_name").path(), "="),
             "SortBy" => self.operators(&tree.field("use_op").path(), "<"),
             "CaseExpr" | "JoinExpr" => self.operators(&[], "="),
@@ -373,16 +383,33 @@ impl<'s> Walk<'s> {
 
     fn column(&mut self, tree: &Tree) {
         let path = tree.field("fields").path();
-        let selected = path.iter().skip(1).map(|field| (*field).to_owned());
-        self.found.names.fields.extend(selected);
+        for name in path.iter().skip(1) {
+            self.selection(name);
+        }
     }
 
     fn fields(&mut self, indirection: &Tree) {
-        let path = indirection.path();
-        self.found
-            .names
-            .fields
-            .extend(path.into_iter().map(str::to_owned));
+        for name in indirection.path() {
+            self.selection(name);
+        }
+    }
+
+    /// `value.name` calls the function `name` where the value has no such column. A column that
+    /// is named like a dangerous function has to go without its table's name.
+    fn selection(&mut self, name: &str) {
+        if self.mode == Mode::Stored {
+            return;
+        }
+        if let Some((effect, what)) = dangerous::of(name) {
+            self.worsen(effect, format!("selects {name}, as if to call what {what}"));
+        }
+        self.found.names.selections.insert(name.to_owned());
+    }
+
+    /// Syntax of a newer server that is a plain call on an older one.
+    fn syntax(&mut self, names: &[&str]) {
+        let names = names.iter().map(|name| (*name).to_owned());
+        self.found.names.fields.extend(names);
     }
 
     fn type_name(&mut self, tree: &Tree) {
