@@ -115,7 +115,7 @@ fn tokens(c: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _inside = runtime.enter();
-    let bench = Bench::new(folder.path());
+    let bench = Bench::new(&folder.path().join("state"));
     let keys = bench.state.token_keys().unwrap();
     let request = bench.ids.request();
     let now = SystemClock.now();
@@ -140,7 +140,7 @@ fn tokens(c: &mut Criterion) {
 fn audit(c: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let bench = runtime.block_on(async { Bench::new(folder.path()) });
+    let bench = runtime.block_on(async { Bench::new(&folder.path().join("state")) });
     let mut group = c.benchmark_group("audit");
     let start = |synced| {
         let request = bench.ids.request();

@@ -68,7 +68,7 @@ struct Server {
 
 fn start(folder: &Path, url: &str, more: &[&str]) -> Child {
     let config = folder.join("secondkey.toml");
-    let text = "[targets.bench]\nurl = \"env:BENCH_URL\"\nallow_privileged_login = true\nlimits = {{ rows = 10000, bytes = \"8MiB\" }}\n";
+    let text = "[targets.bench]\nurl = \"env:BENCH_URL\"\nallow_privileged_login = true\nlimits = { rows = 10000, bytes = \"8MiB\" }\n";
     std::fs::write(&config, text).unwrap();
     Command::new(env!("CARGO_BIN_EXE_secondkey"))
         .args(["mcp", "--config"])
