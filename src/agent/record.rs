@@ -91,9 +91,10 @@ pub(super) fn broken_while(effect: Effect) -> Refusal {
 
 /// What broke inside us while a change was under way may have broken after the change was made.
 pub(super) fn honest(effect: Effect, refusal: Refusal) -> Refusal {
-    match refusal.code {
-        Code::Internal if effect > Effect::Read => broken_while(effect),
-        _ => refusal,
+    if refusal.code == Code::Internal && effect > Effect::Read {
+        broken_while(effect)
+    } else {
+        refusal
     }
 }
 
