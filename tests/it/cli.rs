@@ -1,6 +1,7 @@
 //! The command line, through the built binary.
 
 mod configuration;
+mod demo;
 mod doctor;
 mod help;
 mod install;
