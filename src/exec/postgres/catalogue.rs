@@ -53,6 +53,7 @@ impl Snapshot {
             && names.operators.is_empty()
             && names.types.is_empty()
             && names.fields.is_empty()
+            && names.selections.is_empty()
         {
             return Ok(statement);
         }
