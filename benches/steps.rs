@@ -79,6 +79,7 @@ impl Bench {
             work: Work::Sql {
                 text: POINT.into(),
                 params: vec![Value::from(7)],
+                salt: [3; 16],
             },
             statement: parse(Engine::Postgres, POINT).unwrap(),
         }

@@ -20,16 +20,14 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 pub use error::{BeginError, StoreError};
 pub use keys::{KeyKind, TokenKeys};
 pub use log::{Filter, Log, Sealed, Start};
 
-use crate::core::audit::{Draft, EventKind, commitment};
+use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::{AgentId, RequestId};
 use crate::core::time::Clock;
-use crate::core::work::Digest;
+use crate::core::work::{Digest, Salt};
 use folder::Folder;
 use keys::TokenKeyring;
 use log::{Keeper, Place, Writer};
@@ -127,13 +125,13 @@ impl State {
         self.inner.token_keys.now()
     }
 
-    /// The commitment to a request's parameter values. Its salt is made from a secret of this folder
-    /// and the request id, so it can be proven here and guessed nowhere else.
-    pub fn commitment(&self, request: &RequestId, params: &[Value]) -> Digest {
+    /// What hides a request's parameter values: made from a secret of this folder and the request
+    /// id, so that a value can be proven here and guessed nowhere else.
+    pub fn salt(&self, request: &RequestId) -> Salt {
         let secret = &self.inner.commitment_secret;
         let salt = Digest::of(&[secret, request.as_str().as_bytes()]);
         let [salt @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *salt.as_bytes();
-        commitment(salt, params)
+        salt
     }
 
     /// Makes a new key of a kind the current one, and records that. Gives its id.

@@ -54,7 +54,7 @@ pub async fn submit(
         Ok(target) => draft(EventKind::RequestRefused).target(target.name.as_str()),
         Err(_) => draft(EventKind::RequestRefused),
     };
-    let prepared = match prepare(broker, ask).await {
+    let prepared = match prepare(broker, &request, ask).await {
         Ok(prepared) => prepared,
         Err(refusal) => {
             broker.record_refusal(refused, &refusal).await?;
@@ -102,7 +102,11 @@ struct Prepared<'a> {
     reason: Option<String>,
 }
 
-async fn prepare(broker: &Broker, ask: SqlAsk) -> Result<Prepared<'_>, Refusal> {
+async fn prepare<'a>(
+    broker: &'a Broker,
+    request: &RequestId,
+    ask: SqlAsk,
+) -> Result<Prepared<'a>, Refusal> {
     let target = broker.target(ask.target.as_deref())?;
     if ask.params.len() > PARAMETERS {
         let message = format!(
@@ -120,6 +124,7 @@ async fn prepare(broker: &Broker, ask: SqlAsk) -> Result<Prepared<'_>, Refusal> 
     let work = Work::Sql {
         text: ask.sql,
         params: ask.params,
+        salt: broker.state.salt(request),
     };
     Ok(Prepared {
         target,
@@ -191,10 +196,9 @@ impl Attempt<'_> {
             Some(reason) => draft.text("reason", reason),
             None => draft,
         };
-        if work.params().is_empty() {
-            return draft;
+        match work.commitment() {
+            Some(commitment) => draft.params(work.params().len(), &commitment),
+            None => draft,
         }
-        let commitment = self.broker.state.commitment(self.request, work.params());
-        draft.params(work.params().len(), &commitment)
     }
 }

@@ -12,14 +12,12 @@
 //! The leaf is kept beside the body: a body can be removed later and the chain still holds. A
 //! [`Head`] signs how far the chain had come at some time.
 
-pub mod commitment;
 pub mod draft;
 pub mod entry;
 pub mod head;
 pub mod kind;
 pub mod verify;
 
-pub use commitment::commitment;
 pub use draft::Draft;
 pub use entry::{Body, Content, Entry, Stored};
 pub use head::{Head, HeadError};

@@ -65,6 +65,9 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// Bytes nobody can guess, which make a commitment to short values worthless to guess at.
+pub type Salt = [u8; 16];
+
 /// What a request wants run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
@@ -74,6 +77,8 @@ pub enum Work {
         text: String,
         /// The values, as JSON.
         params: Vec<Value>,
+        /// What hides the values behind their commitment. It travels with them, and nowhere else.
+        salt: Salt,
     },
 }
 
@@ -92,12 +97,23 @@ impl Work {
         }
     }
 
-    /// The canonical encoding: RFC 8785 JSON, in which every parameter carries its JSON type and
-    /// every number is text, so that no two different values share an encoding.
+    /// The commitment to the values, where there are any.
+    pub fn commitment(&self) -> Option<Digest> {
+        let Self::Sql { params, salt, .. } = self;
+        (!params.is_empty()).then(|| commitment(*salt, params))
+    }
+
+    /// The canonical encoding: RFC 8785 JSON with the text, the commitment to the values in their
+    /// place, and the salt, so that nobody can guess a value or a literal from the digest.
     pub fn canonical(&self) -> Vec<u8> {
-        let Self::Sql { text, params } = self;
-        let params = tagged_all(params);
-        canonical_json(&json!({ "kind": "sql", "params": params, "text": text, "version": 1 }))
+        let Self::Sql { text, salt, .. } = self;
+        canonical_json(&json!({
+            "kind": "sql",
+            "params": self.commitment(),
+            "salt": hex::encode(salt),
+            "text": text,
+            "version": 1,
+        }))
     }
 
     /// The work digest: SHA-256 over [`Work::canonical`].
@@ -106,15 +122,21 @@ impl Work {
     }
 }
 
+/// Commits to parameter values: SHA-256(salt || their canonical encoding). Whoever knows the salt
+/// can prove which values were sent, or guess short ones; so the salt never stands in a log.
+pub fn commitment(salt: Salt, params: &[Value]) -> Digest {
+    Digest::of(&[&salt, &canonical_params(params)])
+}
+
 /// RFC 8785 bytes of a value. Numbers must be within ±2^53, which RFC 8785 §3.2.2.3 rounds to.
 pub fn canonical_json(value: &impl Serialize) -> Vec<u8> {
     // Writing plain maps with string keys into memory has no way to fail.
     serde_json_canonicalizer::to_vec(value).unwrap_or_default()
 }
 
-/// The canonical encoding of parameter values, in which each carries its JSON type as in
-/// [`Work::canonical`].
-pub fn canonical_params(params: &[Value]) -> Vec<u8> {
+/// RFC 8785 bytes of parameter values, in which each carries its JSON type and every number is
+/// text, so that no two different values share an encoding.
+fn canonical_params(params: &[Value]) -> Vec<u8> {
     canonical_json(&tagged_all(params))
 }
 
@@ -146,6 +168,7 @@ mod tests {
         Work::Sql {
             text: "select $1".into(),
             params,
+            salt: [7; 16],
         }
     }
 
@@ -172,21 +195,47 @@ mod tests {
     }
 
     #[test]
-    fn the_encoding_is_fixed() {
-        let work = Work::Sql {
-            text: "select $1".into(),
-            params: vec![json!(7), json!("é")],
-        };
+    fn the_encodings_are_fixed() {
+        let work = sql(vec![json!(7), json!("é")]);
+        assert_eq!(
+            String::from_utf8(canonical_params(work.params())).unwrap(),
+            r#"[{"number":"7"},{"string":"é"}]"#
+        );
+        let commitment = work.commitment().unwrap();
         assert_eq!(
             String::from_utf8(work.canonical()).unwrap(),
-            r#"{"kind":"sql","params":[{"number":"7"},{"string":"é"}],"text":"select $1","version":1}"#
+            format!(
+                r#"{{"kind":"sql","params":"{commitment}","salt":"{}","text":"select $1","version":1}}"#,
+                "07".repeat(16)
+            )
         );
+        assert_eq!(
+            String::from_utf8(sql(vec![]).canonical()).unwrap(),
+            format!(
+                r#"{{"kind":"sql","params":null,"salt":"{}","text":"select $1","version":1}}"#,
+                "07".repeat(16)
+            )
+        );
+    }
+
+    #[test]
+    fn another_salt_type_or_order_is_another_commitment() {
+        let seen: std::collections::BTreeSet<_> = [
+            commitment([0; 16], &[json!(1), json!("a")]),
+            commitment([1; 16], &[json!(1), json!("a")]),
+            commitment([0; 16], &[json!("1"), json!("a")]),
+            commitment([0; 16], &[json!("a"), json!(1)]),
+            commitment([0; 16], &[json!([1, "a"])]),
+            commitment([0; 16], &[]),
+        ]
+        .into();
+        assert_eq!(seen.len(), 6);
     }
 
     proptest! {
         #[test]
         fn another_text_is_another_digest(a in ".{0,40}", b in ".{0,40}") {
-            let digest = |text: &str| Work::Sql { text: text.into(), params: vec![] }.digest();
+            let digest = |text: &str| Work::Sql { text: text.into(), params: vec![], salt: [0; 16] }.digest();
             prop_assert_eq!(a == b, digest(&a) == digest(&b));
         }
     }

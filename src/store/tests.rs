@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
@@ -117,14 +116,14 @@ async fn a_new_journal_refuses_tokens_older_than_itself() {
 }
 
 #[test]
-fn a_commitment_is_the_same_in_each_process_and_another_for_each_request() {
+fn a_salt_is_the_same_in_each_process_and_another_for_each_request() {
     let folder = tempfile::tempdir().unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
-    let commit = |state: &State, number| state.commitment(&start(number).request, &[json!(7)]);
+    let salt = |state: &State, number| state.salt(&start(number).request);
     let (one, _) = open(&folder);
     let (other, _) = open(&folder);
     let (stranger, _) = open(&elsewhere);
-    assert_eq!(commit(&one, 1), commit(&other, 1));
-    assert_ne!(commit(&one, 1), commit(&one, 2));
-    assert_ne!(commit(&one, 1), commit(&stranger, 1));
+    assert_eq!(salt(&one, 1), salt(&other, 1));
+    assert_ne!(salt(&one, 1), salt(&one, 2));
+    assert_ne!(salt(&one, 1), salt(&stranger, 1));
 }

@@ -35,6 +35,7 @@ fn work() -> Work {
     Work::Sql {
         text: "select name from users where id = $1 and city = $2".into(),
         params: vec![json!(7), json!("Oslo")],
+        salt: [3; 16],
     }
 }
 
@@ -177,7 +178,7 @@ proptest! {
     #[test]
     fn another_text_is_other_work(text in ".{0,60}") {
         prop_assume!(text != work().text());
-        let other = Work::Sql { text, params: work().params().to_vec() };
+        let other = Work::Sql { text, params: work().params().to_vec(), salt: [3; 16] };
         let refused = verifier().verify(token().as_str().as_bytes(), other, NOW).unwrap_err();
         prop_assert_eq!(refused, TokenError::Work);
     }
@@ -266,6 +267,7 @@ fn claims_that_are_signed_well_but_not_true_here_are_refused() {
         refused(&|claims| claims.work = Work::digest(&Work::Sql {
             text: String::new(),
             params: Vec::new(),
+            salt: [3; 16],
         })),
         TokenError::Work
     );
@@ -294,6 +296,7 @@ fn other_work_is_refused_down_to_a_byte_and_a_type() {
     let sql = |text: &str, params: Vec<Value>| Work::Sql {
         text: text.into(),
         params,
+        salt: [3; 16],
     };
     let text = work().text().to_owned();
     let others = [

@@ -141,6 +141,7 @@ impl Runner {
         let work = Work::Sql {
             text: sql.to_owned(),
             params,
+            salt: [3; 16],
         };
         let parsed = self.parser.parse(Engine::MySql, sql).await?;
         let statement = self.executor.judge(parsed, &work).await?;

@@ -141,6 +141,7 @@ fn work() -> Work {
     Work::Sql {
         text: "select 1".into(),
         params: Vec::new(),
+        salt: [3; 16],
     }
 }
 

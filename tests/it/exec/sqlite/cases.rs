@@ -16,6 +16,7 @@ async fn a_trigger_behind_a_view_is_named() {
     let work = Work::Sql {
         text: "INSERT INTO v_ins VALUES (1)".into(),
         params: vec![],
+        salt: [3; 16],
     };
     let judged = rig.judge(&work).await.unwrap();
     assert_eq!(judged.effect, Write);
@@ -35,6 +36,7 @@ async fn a_view_is_read_through_to_its_tables() {
     let work = Work::Sql {
         text: "SELECT count(*) FROM v_users".into(),
         params: vec![],
+        salt: [3; 16],
     };
     let judged = rig.judge(&work).await.unwrap();
     let reads: Vec<_> = judged.reads.iter().map(ToString::to_string).collect();
@@ -50,6 +52,7 @@ async fn full_text_tables_do_not_show_what_they_are_made_of() {
     let work = Work::Sql {
         text: "SELECT * FROM fts WHERE fts MATCH 'hello'".into(),
         params: vec![],
+        salt: [3; 16],
     };
     for _ in 0..8 {
         let judged = rig.judge(&work).await.unwrap();
@@ -222,6 +225,7 @@ async fn a_worse_statement_than_the_token_allows_is_refused() {
     let worse = Work::Sql {
         text: "DELETE FROM orders".into(),
         params: vec![],
+        salt: [3; 16],
     };
     let judged = reads.judge(&worse).await.unwrap();
     let refusal = reads

@@ -115,6 +115,7 @@ impl Rig {
         let work = Work::Sql {
             text: sql.into(),
             params: params.to_vec(),
+            salt: [3; 16],
         };
         let statement = self.judge(&work).await?;
         let agent = AgentId::new(1, [1; 10]);
