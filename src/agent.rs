@@ -291,10 +291,14 @@ impl Agent {
         let elapsed_ms = self.clock.now().unix_ms().saturating_sub(started.unix_ms());
         let elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(0);
         let draft = record::outcome(&claims, &outcome, elapsed_ms, self.clock.as_ref());
-        if let Err(error) = self.state.log().append(draft.clone()).await {
+        if effect == Effect::Read && outcome.is_ok() {
+            // What a read did is known from its intent. This one travels with the next commit;
+            // if it cannot be written, nothing else runs until it is.
+            self.state.log().append_soon(draft);
+        } else if let Err(error) = self.state.log().append(draft.clone()).await {
             // It is tried again until it can be written, and nothing else runs before that.
             self.state.log().append_soon(draft);
-            return Err(record::unrecorded(effect, &outcome, &error));
+            return Err(record::unrecorded(&outcome, &error));
         }
         let collected = outcome?;
         Ok(Report {

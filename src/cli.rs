@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use secrecy::SecretString;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::config::{Flags, Problems};
 use crate::core::refusal::Refusal;
@@ -119,7 +120,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match runtime(&cli.command) {
         Ok(runtime) => runtime,
         Err(error) => {
             output::complain(&format!("cannot start: {error}"));
@@ -133,6 +134,20 @@ pub fn main() -> ExitCode {
     // A thread that is still blocked, such as one reading standard input, must not hold us up.
     runtime.shutdown_background();
     exit.into()
+}
+
+/// One client waits for one answer most of the time: what works for it on one thread saves the
+/// switches between several. Many clients, over HTTP, get all the threads there are.
+fn runtime(command: &Command) -> std::io::Result<Runtime> {
+    let mut builder = match command {
+        Command::Mcp(args) if args.is_for_one_client() => Builder::new_current_thread(),
+        Command::Audit(_)
+        | Command::Demo(_)
+        | Command::Doctor(_)
+        | Command::Keys(_)
+        | Command::Mcp(_) => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 /// The whole command tree, for documentation.

@@ -42,6 +42,13 @@ pub(super) struct McpArgs {
     http: Option<SocketAddr>,
 }
 
+impl McpArgs {
+    /// Whether it serves standard input and output.
+    pub(super) fn is_for_one_client(&self) -> bool {
+        self.http.is_none()
+    }
+}
+
 pub(super) async fn run(args: McpArgs, shared: Shared) -> Result<Exit, Failure> {
     let around = Surroundings::of_process();
     let config = config::load(&shared.into_flags(args.databases), &around)?;

@@ -11,7 +11,7 @@ pub mod postgres;
 pub mod sqlite;
 
 pub use effect::{Effect, Reason};
-pub use names::{Name, Names};
+pub use names::{Call, Name, Names};
 
 use std::collections::BTreeSet;
 

@@ -90,7 +90,7 @@ impl MySql {
         let catalogue = self.catalogue().await?;
         self.fitting(&statement, work).await?;
         if statement.names.functions.is_empty()
-            && statement.names.fields.is_empty()
+            && statement.names.overloads.is_empty()
             && statement.reads.is_empty()
             && statement.writes.is_empty()
         {

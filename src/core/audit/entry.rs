@@ -89,7 +89,7 @@ impl Stored {
         match &self.body {
             None => Content::Removed,
             Some(body) => match serde_json::from_slice(body) {
-                Ok(body) => Content::Present(body),
+                Ok(body) => Content::Present(Box::new(body)),
                 Err(_) => Content::Unreadable,
             },
         }
@@ -100,7 +100,7 @@ impl Stored {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     /// The body.
-    Present(Body),
+    Present(Box<Body>),
     /// The body was removed; leaf and link are still there.
     Removed,
     /// The body is not what this program writes.

@@ -57,6 +57,15 @@ impl From<Name> for String {
     }
 }
 
+/// A call by a bare name.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Call {
+    /// The function's name.
+    pub name: String,
+    /// How many arguments it is given, where the text says.
+    pub arguments: Option<usize>,
+}
+
 /// Everything a statement names that only the engine's catalogue can judge.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Names {
@@ -66,9 +75,8 @@ pub struct Names {
     pub operators: BTreeSet<Name>,
     /// Types named in casts and definitions.
     pub types: BTreeSet<Name>,
-    /// Built-in functions that are called, by their bare names, which a user's function of the same
-    /// name could take over.
-    pub fields: BTreeSet<String>,
+    /// Calls of built-in functions that a user's function of the same name could take over.
+    pub overloads: BTreeSet<Call>,
     /// What is selected from a value (PostgreSQL `value.name`): a column, or any function that takes
     /// one argument, in disguise.
     pub selections: BTreeSet<String>,

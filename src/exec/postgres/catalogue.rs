@@ -52,7 +52,7 @@ impl Snapshot {
             && names.functions.is_empty()
             && names.operators.is_empty()
             && names.types.is_empty()
-            && names.fields.is_empty()
+            && names.overloads.is_empty()
             && names.selections.is_empty()
         {
             return Ok(statement);
@@ -226,7 +226,8 @@ const FUNCTIONS: &str = "select p.oid, n.nspname::text, p.proname::text, l.lanna
     case when l.lanname = 'sql' and e.oid is null then coalesce(BODY, p.prosrc) end, \
     p.provolatile = 'v', p.provolatile = 'i', e.extname::text, p.proargtypes::oid[], p.prorettype, \
     coalesce(p.proconfig::text ~* 'search_path=', false), \
-    p.pronargdefaults::int + (p.provariadic <> 0)::int, \
+    p.pronargs - p.pronargdefaults - (p.provariadic <> 0)::int, \
+    case when p.provariadic = 0 then p.pronargs::int end, \
     case when e.oid is null then pg_catalog.pg_get_expr(p.proargdefaults, 0) end \
     from pg_catalog.pg_proc p \
     join pg_catalog.pg_namespace n on n.oid = p.pronamespace \
@@ -356,8 +357,11 @@ fn function(row: &Row) -> Result<Function, Error> {
         arguments: row.try_get(8)?,
         result: row.try_get(9)?,
         own_path: row.try_get(10)?,
-        optional: usize::try_from(row.try_get::<_, i32>(11)?).unwrap_or_default(),
-        defaults: row.try_get(12)?,
+        fewest: usize::try_from(row.try_get::<_, i32>(11)?).unwrap_or_default(),
+        most: row
+            .try_get::<_, Option<i32>>(12)?
+            .and_then(|most| usize::try_from(most).ok()),
+        defaults: row.try_get(13)?,
         parts: Vec::new(),
     })
 }

@@ -162,7 +162,7 @@ async fn first_flight(
     let client = &loan.session.client;
     // Any query pins the mode: SET TRANSACTION READ WRITE is refused from then on.
     let begin = format!(
-        "begin read only; select 1; set local statement_timeout = {}",
+        "begin read only; select pg_catalog.set_config('statement_timeout', '{}', true)",
         order.limits.time_ms
     );
     let flight = if let Some(declare) = &prepared.declare {

@@ -18,6 +18,9 @@ use crate::store::log::{Answer, Job, Sealed, Start};
 
 /// The largest number of jobs in one transaction.
 const BATCH: usize = 1_000;
+/// How long what nobody waits for is held back for company: mostly the next call's intent, with
+/// which it then shares a transaction.
+const COMPANY: Duration = Duration::from_millis(20);
 /// How long the writer waits before it tries again to write what it could not.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -70,6 +73,13 @@ struct Running {
 enum Item {
     Append(Box<Draft>, Option<Answer<StoreError>>),
     Begin(Box<Start>, Answer<BeginError>),
+}
+
+impl Item {
+    /// Whether somebody waits until it is written.
+    fn is_awaited(&self) -> bool {
+        !matches!(self, Self::Append(_, None))
+    }
 }
 
 /// What ends a batch.
@@ -129,10 +139,11 @@ impl Running {
             if items.len() >= BATCH {
                 return (items, End::None);
             }
-            next = match self.queue.try_recv() {
-                Ok(job) => Ok(job),
+            next = if items.iter().any(Item::is_awaited) {
                 // If the queue is gone for good, the next `recv` says so again.
-                Err(_) => Err(RecvTimeoutError::Timeout),
+                self.queue.try_recv().map_err(|_| RecvTimeoutError::Timeout)
+            } else {
+                self.queue.recv_timeout(COMPANY)
             };
         }
     }

@@ -31,8 +31,9 @@ impl Postgres {
                 database.run(&format!("CREATE ROLE {role} LOGIN")).await;
             }
         }
-        let fixture = checkout().join("tests/corpus/fixture_postgres.sql");
-        let fixture = std::fs::read_to_string(fixture).unwrap();
+        let folder = checkout().join("tests/corpus");
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        let fixture = read("fixture_postgres.sql") + &read("own_fixture_postgres.sql");
         Some(Self {
             database,
             effects: open_folder(),

@@ -33,7 +33,13 @@ fn quote(out: &mut String, name: &str) {
 
 /// The query as written, without comments and the modifiers that only a whole statement may have.
 pub(super) fn embeddable(sql: &str, tokens: &[Token]) -> String {
-    const MODIFIERS: [&str; 3] = ["sql_cache", "sql_calc_found_rows", "sql_no_cache"];
+    const MODIFIERS: [&str; 5] = [
+        "high_priority",
+        "sql_buffer_result",
+        "sql_cache",
+        "sql_calc_found_rows",
+        "sql_no_cache",
+    ];
     let mut out = String::new();
     let mut previous: Option<&Token> = None;
     for token in tokens {

@@ -71,12 +71,12 @@ fn findings(
             ));
         }
     }
-    for function in &statement.names.fields {
-        let name = Name::bare(function.as_str());
+    for call in &statement.names.overloads {
+        let name = Name::bare(call.name.as_str());
         if catalogue.defines(&name) && !catalogue.trusts(&name) {
             found.push((
                 Effect::Admin,
-                format!("calls {function}, which this database defines itself"),
+                format!("calls {name}, which this database defines itself"),
             ));
         }
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::functions;
 use super::lexer::{Kind, Token};
-use crate::core::statement::{Effect, Name, Statement};
+use crate::core::statement::{Call, Effect, Name, Statement};
 
 /// Records what must be known of every statement, whatever it is.
 pub(super) fn dangers(tokens: &[Token], out: &mut Statement) {
@@ -130,7 +130,10 @@ pub(super) fn call(schema: Option<&str>, name: &str, out: &mut Statement) {
             return out.worsen(effect, because);
         }
         if functions::is_harmless(&lower) {
-            out.names.fields.insert(lower);
+            out.names.overloads.insert(Call {
+                name: lower,
+                arguments: None,
+            });
             return;
         }
     }

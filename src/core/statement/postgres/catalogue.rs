@@ -56,16 +56,18 @@ pub struct Function {
     pub parts: Vec<(Oid, String)>,
     /// Whether it runs with a search path of its own.
     pub own_path: bool,
-    /// How many of its arguments have a default, or may be missing at the end.
-    pub optional: usize,
+    /// The fewest arguments it can be called with.
+    pub fewest: usize,
+    /// The most, unless its last argument stands for any number of them.
+    pub most: Option<usize>,
     /// The default expressions, as one list.
     pub defaults: Option<String>,
 }
 
 impl Function {
-    /// Whether it can be called with exactly one argument.
-    pub fn takes_one(&self) -> bool {
-        !self.arguments.is_empty() && self.arguments.len().saturating_sub(self.optional) <= 1
+    /// Whether it can be called with this many arguments.
+    pub fn takes(&self, count: usize) -> bool {
+        self.fewest <= count && self.most.is_none_or(|most| count <= most)
     }
 }
 

@@ -128,7 +128,7 @@ impl<'c> Resolution<'c> {
         self.all.names.functions.extend(found.names.functions);
         self.all.names.operators.extend(found.names.operators);
         self.all.names.types.extend(found.names.types);
-        self.all.names.fields.extend(found.names.fields);
+        self.all.names.overloads.extend(found.names.overloads);
         self.all.names.selections.extend(found.names.selections);
         self.grew = true;
     }
@@ -217,9 +217,11 @@ impl<'c> Resolution<'c> {
                 self.all.worsen(Effect::Admin, because);
             }
         }
-        for name in self.all.names.fields.clone() {
-            for (oid, function) in self.functions_named(&Name::bare(&*name)) {
-                self.function(oid, function);
+        for call in self.all.names.overloads.clone() {
+            for (oid, function) in self.functions_named(&Name::bare(call.name)) {
+                if call.arguments.is_none_or(|count| function.takes(count)) {
+                    self.function(oid, function);
+                }
             }
         }
         for name in self.all.names.selections.clone() {
@@ -257,7 +259,7 @@ impl<'c> Resolution<'c> {
 
     /// Whether selecting its name can call this function.
     fn may_be_selected(&self, function: &Function) -> bool {
-        if !function.takes_one() {
+        if !function.takes(1) {
             return false;
         }
         let Some(argument) = function.arguments.first() else {
@@ -344,9 +346,9 @@ impl<'c> Resolution<'c> {
         if self
             .all
             .names
-            .fields
+            .overloads
             .iter()
-            .any(|f| f.contains("populate_record"))
+            .any(|call| call.name.contains("populate_record"))
         {
             for kind in self.reached.clone() {
                 self.cast_to(kind);

@@ -1,6 +1,6 @@
 //! The walk over a whole parse tree: what it does, what it touches and what it names.
 
-use crate::core::statement::{Effect, Name, Shape, Statement};
+use crate::core::statement::{Call, Effect, Name, Shape, Statement};
 
 use super::tree::Tree;
 use super::{dangerous, functions, nodes, size};
@@ -329,7 +329,12 @@ impl<'s> Walk<'s> {
             return self.names_function(name);
         }
         if name.schema.is_none() || name.name.contains(POPULATE) {
-            self.found.names.fields.insert(name.name.clone());
+            // An ordered-set aggregate takes what it orders as arguments, too.
+            let ordered = tree.field("agg_within_group").is_set();
+            self.found.names.overloads.insert(Call {
+                name: name.name.clone(),
+                arguments: (!ordered).then_some(args.len()),
+            });
         }
         // Three arguments are values; two hold SQL as text.
         if name.name == "ts_rewrite" && args.len() == 3
@@ -408,8 +413,11 @@ impl<'s> Walk<'s> {
 
     /// Syntax of a newer server that is a plain call on an older one.
     fn syntax(&mut self, names: &[&str]) {
-        let names = names.iter().map(|name| (*name).to_owned());
-        self.found.names.fields.extend(names);
+        let calls = names.iter().map(|name| Call {
+            name: (*name).to_owned(),
+            arguments: None,
+        });
+        self.found.names.overloads.extend(calls);
     }
 
     fn type_name(&mut self, tree: &Tree) {

@@ -200,14 +200,6 @@ impl Database {
         state.push(format!("{} files", files.count()));
         state.join("\n")
     }
-
-    /// A connection whose name statements may want to end.
-    pub(super) async fn victim(&self) -> Client {
-        let mut url = self.url.clone();
-        url.query_pairs_mut()
-            .append_pair("application_name", "victim");
-        connect(&url).await
-    }
 }
 
 fn target(allow: &[Effect], limits: Limits) -> Target {
