@@ -22,3 +22,7 @@ pub const APPROVAL: &str = "approval@secondkey.dev";
 pub const TRUST: &str = "trust@secondkey.dev";
 /// The SSHSIG namespace in which a new key proves that somebody holds it.
 pub const ENROL: &str = "enrol@secondkey.dev";
+
+#[cfg(test)]
+#[path = "../../tests/it/support/authenticator.rs"]
+pub(in crate::core) mod authenticator;

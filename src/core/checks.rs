@@ -50,7 +50,10 @@ impl<E: Clone + Ord> Checks<E> {
 
     /// Whether the check that fails with `error` was left out: never.
     #[cfg(not(any(test, feature = "weaken")))]
-    #[expect(clippy::unused_self, reason = "the other form of this function reads it")]
+    #[expect(
+        clippy::unused_self,
+        reason = "the other form of this function reads it"
+    )]
     pub(in crate::core) fn is_off(&self, _: &E) -> bool {
         false
     }

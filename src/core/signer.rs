@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::principal::Principal;
 
 /// What a signature proves about the person: strongest first.
-#[derive(
-    Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
-)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
     /// The key itself signed that somebody touched it.
@@ -21,9 +19,7 @@ pub enum Presence {
 }
 
 /// Where the person saw what they signed.
-#[derive(
-    Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
-)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Surface {
     /// A terminal of the approver's own binary.

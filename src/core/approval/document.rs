@@ -17,9 +17,7 @@ pub const LONGEST: usize = 1024 * 1024;
 pub const VERSION: u32 = 1;
 
 /// What an approval of the document is for.
-#[derive(
-    Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
-)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     /// The work runs once the policy's signatures are there.
@@ -168,7 +166,10 @@ impl Document {
         if self.statement.len() > STATEMENT_BYTES || too_many {
             return Err(DocumentError::Size);
         }
-        let said = self.reason.as_deref().is_some_and(|why| !why.trim().is_empty());
+        let said = self
+            .reason
+            .as_deref()
+            .is_some_and(|why| !why.trim().is_empty());
         let human = self.requester.kind() == PrincipalKind::Human;
         match self.purpose {
             Purpose::BreakGlass if !(said && human) => Err(DocumentError::BreakGlass),

@@ -79,12 +79,7 @@ where
 }
 
 /// What the browser says, for passkeys: asked to sign exactly `data`, on a page of the key's list.
-fn check_client<E>(
-    checks: &Checks<E>,
-    sig: &SshSig,
-    key: &SignerKey,
-    data: &[u8],
-) -> Result<(), E>
+fn check_client<E>(checks: &Checks<E>, sig: &SshSig, key: &SignerKey, data: &[u8]) -> Result<(), E>
 where
     E: Clone + Ord + From<SignatureError>,
 {
@@ -97,6 +92,9 @@ where
     checks.demand(client.challenge == data, SignatureError::Challenge)?;
     // The envelope repeats the origin outside the signature.
     let same = client.origin == part.origin;
-    checks.demand(same && key.allows_origin(&part.origin), SignatureError::Origin)?;
+    checks.demand(
+        same && key.allows_origin(&part.origin),
+        SignatureError::Origin,
+    )?;
     checks.demand(!client.cross_origin, SignatureError::CrossOrigin)
 }

@@ -15,8 +15,8 @@ use p256::ecdsa::Signature as P256Signature;
 use p256::ecdsa::signature::Verifier as _;
 use sha2::{Digest as _, Sha512};
 
-pub use self::key::{Algorithm, PublicKey};
 use self::key::Material;
+pub use self::key::{Algorithm, PublicKey};
 use self::wire::{Reader, put, put_scalar};
 use crate::core::work::Digest;
 
@@ -209,10 +209,7 @@ impl SshSig {
     pub fn client(&self) -> Option<&ClientPart> {
         match &self.proof {
             Proof::WebAuthn(_, _, client) => Some(client),
-            Proof::Ed25519(_)
-            | Proof::Ecdsa(_)
-            | Proof::SkEd25519(..)
-            | Proof::SkEcdsa(..) => None,
+            Proof::Ed25519(_) | Proof::Ecdsa(_) | Proof::SkEd25519(..) | Proof::SkEcdsa(..) => None,
         }
     }
 

@@ -16,9 +16,7 @@ pub const LONGEST_COMMENT: usize = 2_000;
 pub const VERSION: u32 = 1;
 
 /// Yes or no.
-#[derive(
-    Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
-)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// Let it run.

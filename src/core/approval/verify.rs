@@ -193,23 +193,23 @@ pub fn verify_with(
 ) -> Result<VerifiedVerdict, VerdictError> {
     let verdict = Verdict::parse(&signed.verdict)?;
     let sig = SshSig::parse(&signed.signature)?;
-    let (signer, key) = owner(checks, trust, &sig, &verdict)?;
+    let (owner, key) = owner_of(checks, trust, &sig, &verdict)?;
     check_signature(checks, &sig, key, APPROVAL, signed.verdict.as_bytes())?;
-    check_signer(checks, signer, &verdict, document, now)?;
+    check_signer(checks, owner, &verdict, document, now)?;
     check_document(checks, &verdict, document, now)?;
     let place = is_given_at(verdict.surface, &sig, trust);
     checks.demand(place, VerdictError::Surface)?;
     Ok(VerifiedVerdict {
         digest: Digest::of(&[signed.verdict.as_bytes()]),
         key: sig.key().fingerprint(),
-        groups: signer.groups.clone(),
+        groups: owner.groups.clone(),
         presence: key.presence,
         verdict,
     })
 }
 
 /// Whose key it is. Without this check, anybody's key counts as that of whoever the verdict names.
-fn owner<'t>(
+fn owner_of<'t>(
     checks: &Checks<VerdictError>,
     trust: &'t TrustFile,
     sig: &SshSig,

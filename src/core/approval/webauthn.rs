@@ -111,20 +111,29 @@ pub fn challenge(namespace: &str, message: &[u8]) -> Vec<u8> {
 /// Whether text is an origin that passkeys work on: `https://host[:port]`, or `http://localhost[:port]`,
 /// written as browsers write it.
 pub fn is_origin(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| {
-        let secure = url.scheme() == "https"
-            || (url.scheme() == "http" && url.host_str() == Some("localhost"));
-        secure && url.origin().ascii_serialization() == text
-    })
+    // `Url` lets quotes through, which end the origin in client data.
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b":/.-[]".contains(&b);
+    text.bytes().all(plain)
+        && Url::parse(text).is_ok_and(|url| {
+            let secure = url.scheme() == "https"
+                || (url.scheme() == "http" && url.host_str() == Some("localhost"));
+            secure && url.origin().ascii_serialization() == text
+        })
 }
 
 /// Whether a page at `origin` may use keys of the relying party `rp_id`: its host, or a domain above
 /// it (WebAuthn §5.1.3). Whether that domain is a public suffix is the browser's to know.
 pub fn is_within(origin: &str, rp_id: &str) -> bool {
-    let Some(host) = Url::parse(origin).ok().and_then(|url| url.domain().map(str::to_owned)) else {
+    let Some(host) = Url::parse(origin)
+        .ok()
+        .and_then(|url| url.domain().map(str::to_owned))
+    else {
         return false;
     };
-    let above = || host.strip_suffix(rp_id).is_some_and(|front| front.ends_with('.'));
+    let above = || {
+        host.strip_suffix(rp_id)
+            .is_some_and(|front| front.ends_with('.'))
+    };
     !rp_id.is_empty() && (host == rp_id || above())
 }
 

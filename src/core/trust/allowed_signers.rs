@@ -42,11 +42,13 @@ fn options(signer: &Signer, namespaces: &str) -> String {
     // the year 1970 and takes 0 for none.
     let from = signer.valid_from_ms.saturating_add(999).div_euclid(1000);
     if let Some(from) = stamp(from).filter(|_| from > 0) {
-        options.push_str(&format!(",valid-after=\"{from}\""));
+        options.extend([",valid-after=\"", &from, "\""]);
     }
-    let until = signer.valid_until_ms.map(|ms| ms.saturating_sub(1).div_euclid(1000));
+    let until = signer
+        .valid_until_ms
+        .map(|ms| ms.saturating_sub(1).div_euclid(1000));
     if let Some(until) = until.and_then(stamp) {
-        options.push_str(&format!(",valid-before=\"{until}\""));
+        options.extend([",valid-before=\"", &until, "\""]);
     }
     options
 }

@@ -52,8 +52,9 @@ pub enum TrustError {
 
 impl From<TrustError> for Refusal {
     fn from(error: TrustError) -> Self {
-        Self::new(Code::TrustRefused, error.to_string())
-            .hint("have the trust admins of the pinned version sign the next one; see `secondkey trust`")
+        Self::new(Code::TrustRefused, error.to_string()).hint(
+            "have the trust admins of the pinned version sign the next one; see `secondkey trust`",
+        )
     }
 }
 

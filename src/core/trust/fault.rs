@@ -99,9 +99,8 @@ impl TrustFile {
             faults.push(Fault::Times("the file".to_owned()));
         }
         let made = Timestamp::from_unix_ms(self.created_ms);
-        let admin = |signer: &&Signer| {
-            signer.purposes.contains(&Purpose::Trust) && !signer.has_ended(made)
-        };
+        let admin =
+            |signer: &&Signer| signer.purposes.contains(&Purpose::Trust) && !signer.has_ended(made);
         let there = self.signers.iter().filter(admin).count();
         let enough = usize::try_from(self.admin_quorum).is_ok_and(|wanted| there >= wanted);
         if self.admin_quorum == 0 || !enough {
@@ -139,7 +138,7 @@ impl TrustFile {
             } => {
                 let p256 = key.public.point().len() == 65;
                 let named = application == Some(rp_id) && !rp_id.starts_with("ssh:");
-                if !(p256 && named) || !is_credential(credential) {
+                if !(p256 && named && is_credential(credential)) {
                     faults.push(Fault::Kind(whose()));
                 }
                 let listed = |origin: &String| {

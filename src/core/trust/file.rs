@@ -18,9 +18,7 @@ pub const LONGEST: usize = 1024 * 1024;
 pub const FORMAT: u32 = 1;
 
 /// What a signer's signature is good for.
-#[derive(
-    Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
-)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     /// Approving and rejecting requests.

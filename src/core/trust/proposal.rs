@@ -101,7 +101,10 @@ impl Proposal {
             hash = Sha256::digest(hash).into();
         }
         // 10^16 leaves no bias that could be felt in 128 bits.
-        let number = hash.iter().take(16).fold(0, |sum, byte| (sum << 8) | u128::from(*byte));
+        let number = hash
+            .iter()
+            .take(16)
+            .fold(0, |sum, byte| (sum << 8) | u128::from(*byte));
         let groups = [1_000_000_000_000, 100_000_000, 10_000, 1];
         let group = |unit: u128| format!("{:04}", number / unit % 10_000);
         groups.map(group).join("-")

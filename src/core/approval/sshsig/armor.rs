@@ -40,7 +40,11 @@ pub(super) fn unwrap(text: &str) -> Result<Vec<u8>, SshSigError> {
     let mut lines = body.split('\n').peekable();
     while let Some(line) = lines.next() {
         let full = lines.peek().is_some();
-        let fits = if full { line.len() == width } else { line.len() <= width };
+        let fits = if full {
+            line.len() == width
+        } else {
+            line.len() <= width
+        };
         if !fits || line.is_empty() || width > WIDEST {
             return Err(SshSigError::Armor);
         }

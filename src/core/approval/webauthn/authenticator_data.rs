@@ -47,14 +47,18 @@ impl<'a> AuthenticatorData<'a> {
             (Some(attested), rest)
         };
         if (flags & EXTENSIONS == 0) != extensions.is_empty() {
-            return Err(WebAuthnError::AuthenticatorData("the flags and the length differ"));
+            return Err(WebAuthnError::AuthenticatorData(
+                "the flags and the length differ",
+            ));
         }
         if !extensions.is_empty() {
             let mut reader = Reader::new(extensions);
             Reader::new(extensions).map()?;
             reader.skip()?;
             if !reader.rest().is_empty() {
-                return Err(WebAuthnError::AuthenticatorData("bytes follow the extensions"));
+                return Err(WebAuthnError::AuthenticatorData(
+                    "bytes follow the extensions",
+                ));
             }
         }
         Ok(Self {
@@ -84,7 +88,9 @@ fn attested(bytes: &[u8]) -> Result<(Attested<'_>, &[u8]), WebAuthnError> {
     let (length, rest) = rest.split_first_chunk().ok_or(short)?;
     let length = usize::from(u16::from_be_bytes(*length));
     if length == 0 || length > LONGEST_ID {
-        return Err(WebAuthnError::AuthenticatorData("a credential id of no or too many bytes"));
+        return Err(WebAuthnError::AuthenticatorData(
+            "a credential id of no or too many bytes",
+        ));
     }
     let (credential, rest) = rest.split_at_checked(length).ok_or(short)?;
     let mut reader = Reader::new(rest);

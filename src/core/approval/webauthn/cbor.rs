@@ -90,10 +90,22 @@ impl<'a> Reader<'a> {
         let [first] = self.array()?;
         let argument = match first & 0x1f {
             small @ 0..24 => u64::from(small),
-            24 => self.array().map(|[b]: [u8; 1]| u64::from(b)).and_then(at_least(24))?,
-            25 => self.array().map(|b| u64::from(u16::from_be_bytes(b))).and_then(at_least(1 << 8))?,
-            26 => self.array().map(|b| u64::from(u32::from_be_bytes(b))).and_then(at_least(1 << 16))?,
-            27 => self.array().map(u64::from_be_bytes).and_then(at_least(1 << 32))?,
+            24 => self
+                .array()
+                .map(|[b]: [u8; 1]| u64::from(b))
+                .and_then(at_least(24))?,
+            25 => self
+                .array()
+                .map(|b| u64::from(u16::from_be_bytes(b)))
+                .and_then(at_least(1 << 8))?,
+            26 => self
+                .array()
+                .map(|b| u64::from(u32::from_be_bytes(b)))
+                .and_then(at_least(1 << 16))?,
+            27 => self
+                .array()
+                .map(u64::from_be_bytes)
+                .and_then(at_least(1 << 32))?,
             _ => return Err(BROKEN),
         };
         Ok(match first >> 5 {
@@ -125,7 +137,13 @@ impl<'a> Reader<'a> {
 
 /// A longer head than needed is not deterministic CBOR.
 fn at_least(least: u64) -> impl Fn(u64) -> Result<u64, WebAuthnError> {
-    move |value| if value >= least { Ok(value) } else { Err(BROKEN) }
+    move |value| {
+        if value >= least {
+            Ok(value)
+        } else {
+            Err(BROKEN)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -154,8 +172,20 @@ mod tests {
     #[test]
     fn what_is_broken_indefinite_or_too_deep_is_refused() {
         for bad in [
-            "", "18", "1817", "190001", "44ffff", "9fff", "a1", "61ff", "c000", "fb00", "f7f7",
-            "9bffffffffffffffff", "bbffffffffffffffff", "818181818180",
+            "",
+            "18",
+            "1817",
+            "190001",
+            "44ffff",
+            "9fff",
+            "a1",
+            "61ff",
+            "c000",
+            "fb00",
+            "f7f7",
+            "9bffffffffffffffff",
+            "bbffffffffffffffff",
+            "818181818180",
         ] {
             let result = skipped(bad);
             assert!(result.is_err() || result == Ok(1), "{bad}");
@@ -166,7 +196,10 @@ mod tests {
     #[test]
     fn integers_have_both_signs() {
         let read = |hex: &str| Reader::new(&hex::decode(hex).unwrap()).integer();
-        assert_eq!((read("26"), read("07"), read("38ff")), (Ok(-7), Ok(7), Ok(-256)));
+        assert_eq!(
+            (read("26"), read("07"), read("38ff")),
+            (Ok(-7), Ok(7), Ok(-256))
+        );
         assert!(read("3bffffffffffffffff").is_err());
     }
 

@@ -37,7 +37,9 @@ impl ClientData {
     /// on which `ssh-keygen` insists; more fields may follow, but none twice.
     pub fn read(bytes: &[u8]) -> Result<Self, WebAuthnError> {
         let Ok(Value::Object(fields)) = read_value(bytes, LONGEST) else {
-            return Err(WebAuthnError::ClientData("not a JSON object, or a field twice"));
+            return Err(WebAuthnError::ClientData(
+                "not a JSON object, or a field twice",
+            ));
         };
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
         let (Some(kind), Some(challenge), Some(origin)) =
@@ -52,7 +54,9 @@ impl ClientData {
             quoted(origin)
         );
         if !bytes.starts_with(start.as_bytes()) {
-            return Err(WebAuthnError::ClientData("not in the order of WebAuthn §5.8.1.1"));
+            return Err(WebAuthnError::ClientData(
+                "not in the order of WebAuthn §5.8.1.1",
+            ));
         }
         let decoded = BASE64URL
             .decode(challenge)
