@@ -2,16 +2,21 @@
 //! and no import from any other layer.
 
 pub mod answer;
+pub mod approval;
 pub mod audit;
+pub mod checks;
 pub mod engine;
+pub mod exact;
 pub mod ids;
 pub mod limits;
 pub mod policy;
 pub mod principal;
 pub mod refusal;
 pub mod schema;
+pub mod signer;
 pub mod statement;
 pub mod target;
 pub mod time;
 pub mod token;
+pub mod trust;
 pub mod work;

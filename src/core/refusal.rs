@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
+    /// An approval or the document it is about is not valid here and now.
+    ApprovalRefused,
     /// The policy wants a human to agree first.
     ApprovalRequired,
     /// The audit log cannot be written, so nothing runs.
@@ -49,6 +51,8 @@ pub enum Code {
     TimeLimit,
     /// The execution token is not valid here and now.
     TokenRefused,
+    /// A trust file or a proposal for one is not valid here and now.
+    TrustRefused,
     /// No such column.
     UnknownColumn,
     /// No such table or view.
@@ -61,6 +65,7 @@ impl Code {
     /// The written form.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::ApprovalRefused => "approval_refused",
             Self::ApprovalRequired => "approval_required",
             Self::AuditUnavailable => "audit_unavailable",
             Self::Cancelled => "cancelled",
@@ -81,6 +86,7 @@ impl Code {
             Self::SyntaxError => "syntax_error",
             Self::TimeLimit => "time_limit",
             Self::TokenRefused => "token_refused",
+            Self::TrustRefused => "trust_refused",
             Self::UnknownColumn => "unknown_column",
             Self::UnknownTable => "unknown_table",
             Self::UnknownTarget => "unknown_target",

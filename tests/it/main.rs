@@ -22,6 +22,7 @@
     reason = "a skipped test says on standard error that it was skipped"
 )]
 
+mod approval;
 mod architecture;
 mod cli;
 mod corpus;

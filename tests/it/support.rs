@@ -1,6 +1,7 @@
 //! What the tests share: the checkout, the servers and clients that `tests/run` provides, and the
 //! built program.
 
+pub(crate) mod authenticator;
 pub(crate) mod mariadb;
 pub(crate) mod postgres;
 pub(crate) mod program;

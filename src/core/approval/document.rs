@@ -1,0 +1,191 @@
+//! The request document: all that a person is shown, and all that their signature covers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::engine::Engine;
+use crate::core::exact::{ExactError, GREATEST, read_canonical};
+use crate::core::ids::{AgentId, RequestId};
+use crate::core::limits::{Limits, PARAMETERS, STATEMENT_BYTES};
+use crate::core::principal::{Principal, PrincipalKind};
+use crate::core::refusal::{Code, Refusal};
+use crate::core::statement::Effect;
+use crate::core::work::{Digest, Work, canonical_json};
+
+/// The longest document, in bytes.
+pub const LONGEST: usize = 1024 * 1024;
+/// The only version there is.
+pub const VERSION: u32 = 1;
+
+/// What an approval of the document is for.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// The work runs once the policy's signatures are there.
+    Run,
+    /// The work runs at once, on one signature by somebody who may, and is reviewed afterwards.
+    BreakGlass,
+}
+
+/// What stands for the values of the placeholders, which travel beside the document.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParamsSeal {
+    /// How many.
+    pub count: u32,
+    /// The salted commitment to them ([`crate::core::work::commitment`]).
+    pub commitment: Digest,
+}
+
+/// The policies that asked for the approval.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyDigests {
+    /// The workspace's.
+    pub workspace: Digest,
+    /// The executor's own.
+    pub agent: Digest,
+}
+
+/// One request, as its approvers sign it. Canonical JSON (RFC 8785); times are unix milliseconds.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What an approval of it is for.
+    pub purpose: Purpose,
+    /// The tenant.
+    pub workspace: String,
+    /// The request.
+    pub request: RequestId,
+    /// The one executor that may run it.
+    pub executor: AgentId,
+    /// The one target that it may run on.
+    pub target: String,
+    /// The target's engine.
+    pub engine: Engine,
+    /// The target's environment, such as `production`.
+    pub environment: String,
+    /// Who asks.
+    pub requester: Principal,
+    /// Why, in the requester's own words.
+    pub reason: Option<String>,
+    /// [`Work::digest`].
+    pub work: Digest,
+    /// The statement's full text.
+    pub statement: String,
+    /// The seal over the values, where there are any.
+    pub params: Option<ParamsSeal>,
+    /// The worst that the statement can do.
+    pub effect: Effect,
+    /// The kind of statement, such as `update`.
+    pub kind: String,
+    /// What makes it so, a verb phrase.
+    pub because: String,
+    /// The relations it reads.
+    pub reads: Vec<String>,
+    /// The relations it writes.
+    pub writes: Vec<String>,
+    /// The limits on the run.
+    pub limits: Limits,
+    /// The policies that asked for the approval.
+    pub policy: PolicyDigests,
+    /// The digest of the measured effect, where it was measured.
+    pub preview: Option<Digest>,
+    /// 32 hex digits that nobody could guess.
+    pub nonce: String,
+    /// When it was made.
+    pub created_ms: i64,
+    /// Not to be approved from this on.
+    pub expires_ms: i64,
+}
+
+/// Why bytes are not a document.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, thiserror::Error)]
+pub enum DocumentError {
+    /// Work that goes ahead of its review needs a human who says why.
+    #[error("breaking the glass needs a human requester and a reason")]
+    BreakGlass,
+    /// The bytes are not this JSON.
+    #[error("the request document is refused: {0}")]
+    Exact(#[from] ExactError),
+    /// The nonce is not 32 hex digits.
+    #[error("the request document's nonce is not 32 hex digits")]
+    Nonce,
+    /// More than can run.
+    #[error("the request document's statement or parameters are beyond the limits")]
+    Size,
+    /// It ends before it begins, or lies outside all time.
+    #[error("the request document's times make no sense")]
+    Times,
+    /// A version that is not known here.
+    #[error("the request document is of another version")]
+    Version,
+}
+
+impl From<DocumentError> for Refusal {
+    fn from(error: DocumentError) -> Self {
+        Self::new(Code::ApprovalRefused, error.to_string())
+            .hint("file the request again, and bring both programs to the same version")
+    }
+}
+
+impl Document {
+    /// The bytes whose digest is signed.
+    pub fn canonical(&self) -> Vec<u8> {
+        canonical_json(self)
+    }
+
+    /// SHA-256 over [`Document::canonical`].
+    pub fn digest(&self) -> Digest {
+        Digest::of(&[&self.canonical()])
+    }
+
+    /// Reads a document from exactly the bytes of [`Document::canonical`], and checks it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
+        let document: Self = read_canonical(bytes, LONGEST)?;
+        document.check()?;
+        Ok(document)
+    }
+
+    /// Checks what the types cannot say. Whoever makes a document calls this before showing it.
+    pub fn check(&self) -> Result<(), DocumentError> {
+        if self.version != VERSION {
+            return Err(DocumentError::Version);
+        }
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if self.nonce.len() != 32 || !self.nonce.bytes().all(hex) {
+            return Err(DocumentError::Nonce);
+        }
+        let life = self.created_ms..self.expires_ms;
+        if self.created_ms < 0 || life.is_empty() || self.expires_ms > GREATEST {
+            return Err(DocumentError::Times);
+        }
+        let values = self.params.as_ref().map_or(0, |params| params.count);
+        let too_many = usize::try_from(values).is_ok_and(|count| count > PARAMETERS);
+        if self.statement.len() > STATEMENT_BYTES || too_many {
+            return Err(DocumentError::Size);
+        }
+        let said = self
+            .reason
+            .as_deref()
+            .is_some_and(|why| !why.trim().is_empty());
+        let human = self.requester.kind() == PrincipalKind::Human;
+        match self.purpose {
+            Purpose::BreakGlass if !(said && human) => Err(DocumentError::BreakGlass),
+            Purpose::BreakGlass | Purpose::Run => Ok(()),
+        }
+    }
+
+    /// Whether this is a document about exactly this work: text, values and salt.
+    pub fn is_about(&self, work: &Work) -> bool {
+        let seal = work.commitment().map(|commitment| ParamsSeal {
+            count: u32::try_from(work.params().len()).unwrap_or(u32::MAX),
+            commitment,
+        });
+        self.work == work.digest() && self.statement == work.text() && self.params == seal
+    }
+}
+
+#[cfg(test)]
+pub(in crate::core) mod tests;
