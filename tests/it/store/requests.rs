@@ -324,7 +324,8 @@ async fn begin_and_end(state: &State, number: u32, token: TokenId) {
     state.log().begin(start).await.unwrap();
     say("begun", number);
     let outcome = Draft::new(now, EventKind::ExecutionSucceeded).request(&id(number));
-    let ended = state.log().end(&id(number), Ending::Succeeded, outcome);
+    let request = id(number);
+    let ended = state.log().end(&request, Ending::Succeeded, outcome);
     ended.await.unwrap();
     say("ended", number);
 }
