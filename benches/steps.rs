@@ -20,11 +20,13 @@ use secondkey::core::ids::RequestId;
 use secondkey::core::limits::Limits;
 use secondkey::core::policy::{Ask, Decision, Grant, decide};
 use secondkey::core::principal::{Principal, PrincipalKind};
+use secondkey::core::request::{Asked, Document, Request, Status};
 use secondkey::core::statement::{Effect, Statement, parse};
 use secondkey::core::target::Target;
-use secondkey::core::time::Clock;
-use secondkey::core::work::Work;
+use secondkey::core::time::{Clock, Timestamp};
+use secondkey::core::work::{Digest, Work};
 use secondkey::ids::Ids;
+use secondkey::store::requests::Filter;
 use secondkey::store::{Start, State};
 use serde_json::Value;
 
@@ -102,6 +104,27 @@ impl Bench {
         }
     }
 
+    fn asked(&self, now: Timestamp) -> Asked {
+        Asked {
+            id: self.ids.request(),
+            workspace: "local".into(),
+            requester: self.principal.clone(),
+            target: "main".into(),
+            environment: "bench".into(),
+            engine: Engine::Postgres,
+            agent: self.state.agent().clone(),
+            effect: Effect::Write,
+            kind: "update".into(),
+            statement: "update users set email = ? where id = ?".into(),
+            reason: Some("the address has changed".into()),
+            work: self.work.digest(),
+            document: Document::new("x".repeat(2_000), now.plus_ms(90_000_000)),
+            requirements: r#"[{"count":1,"group":"dba"}]"#.into(),
+            workspace_policy: Digest::of(&[b"workspace"]),
+            agent_policy: Digest::of(&[b"agent"]),
+        }
+    }
+
     fn intent(&self, request: &RequestId) -> Draft {
         Draft::new(SystemClock.now(), EventKind::ExecutionStarted)
             .by(&self.principal)
@@ -151,6 +174,7 @@ fn audit(c: &mut Criterion) {
             token_not_before: SystemClock.now(),
             synced,
             intent,
+            dispatched: None,
         }
     };
     for callers in [1_u64, 32] {
@@ -172,6 +196,44 @@ fn audit(c: &mut Criterion) {
             });
         }
     }
+}
+
+/// Ten thousand requests that wait for people, among as many that do not, in one list.
+fn requests(c: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let bench = runtime.block_on(async { Bench::new(&folder.path().join("state")) });
+    let requests = bench.state.requests();
+    let now = SystemClock.now();
+    let file = |cancelled: bool| {
+        let change = Request::submit(bench.asked(now), now)
+            .then(|request| request.pend(now))
+            .unwrap();
+        let change = if cancelled {
+            change.then(|request| request.cancel(&bench.principal, now))
+        } else {
+            Ok(change)
+        };
+        requests.file(change.unwrap(), None)
+    };
+    runtime.block_on(async {
+        for _ in 0..100 {
+            let filed = join_all((0..200).map(|n| file(n % 2 == 0))).await;
+            assert!(filed.iter().all(Result::is_ok));
+        }
+    });
+    let pending = Filter {
+        statuses: vec![Status::Pending],
+        limit: 10_000,
+        ..Filter::default()
+    };
+    c.bench_function("requests/list_10000_pending", |b| {
+        b.iter(|| {
+            let page = requests.list(black_box(&pending)).unwrap();
+            assert_eq!((page.requests.len(), page.damaged.len()), (10_000, 0));
+            page
+        });
+    });
 }
 
 fn encoding(c: &mut Criterion) {
@@ -197,5 +259,5 @@ fn encoding(c: &mut Criterion) {
     });
 }
 
-criterion_group!(steps, parsing, tokens, audit, encoding);
+criterion_group!(steps, parsing, tokens, audit, requests, encoding);
 criterion_main!(steps);

@@ -22,13 +22,14 @@ use crate::core::answer::{Column, Row};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::{AgentId, HandleId};
 use crate::core::refusal::{Code, Refusal};
+use crate::core::request::Ending;
 use crate::core::statement::{Effect, Statement};
 use crate::core::target::Target;
 use crate::core::time::Clock;
 use crate::core::token::{Claims, VerifiedToken};
 use crate::core::work::Work;
 use crate::exec::{Executor, ParsePool};
-use crate::store::{Start, State};
+use crate::store::{Dispatched, Start, State, StoreError};
 
 pub use pages::Pages;
 
@@ -291,13 +292,14 @@ impl Agent {
         let elapsed_ms = self.clock.now().unix_ms().saturating_sub(started.unix_ms());
         let elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(0);
         let draft = record::outcome(&claims, &outcome, elapsed_ms, self.clock.as_ref());
-        if effect == Effect::Read && outcome.is_ok() {
-            // What a read did is known from its intent. This one travels with the next commit;
-            // if it cannot be written, nothing else runs until it is.
+        if effect == Effect::Read && outcome.is_ok() && !has_a_life(&claims) {
+            // What a read did is known from its intent. This travels with the next commit; if it
+            // cannot be written, nothing else runs until it is.
             self.state.log().append_soon(draft);
-        } else if let Err(error) = self.state.log().append(draft.clone()).await {
-            // It is tried again until it can be written, and nothing else runs before that.
-            self.state.log().append_soon(draft);
+        } else if let Err(error) = self
+            .record_end(&claims, record::ending(&outcome), draft)
+            .await
+        {
             return Err(record::unrecorded(&outcome, &error));
         }
         let collected = outcome?;
@@ -329,6 +331,10 @@ impl Agent {
             token_not_before: crate::core::time::Timestamp::from_unix_ms(claims.not_before_ms),
             synced: statement.effect > Effect::Read || target.sync_reads,
             intent,
+            dispatched: has_a_life(claims).then(|| Dispatched {
+                token: claims.jti.clone(),
+                time_ms: claims.limits.time_ms,
+            }),
         };
         match self.state.log().begin(start).await {
             Ok(_) => Ok(()),
@@ -340,6 +346,29 @@ impl Agent {
                 Err(refusal)
             }
         }
+    }
+
+    /// Writes the outcome. One that cannot be written is tried again until it can, and nothing else
+    /// runs before that.
+    async fn record_end(
+        &self,
+        claims: &Claims,
+        ending: Ending,
+        outcome: Draft,
+    ) -> Result<(), StoreError> {
+        let (log, request) = (self.state.log(), &claims.request);
+        let written = if has_a_life(claims) {
+            log.end(request, ending.clone(), outcome.clone()).await
+        } else {
+            log.append(outcome.clone()).await
+        };
+        written.map(drop).inspect_err(|_| {
+            if has_a_life(claims) {
+                log.end_soon(request, ending, outcome);
+            } else {
+                log.append_soon(outcome);
+            }
+        })
     }
 
     fn draft(&self, kind: EventKind, claims: &Claims) -> Draft {
@@ -361,6 +390,12 @@ impl Agent {
             .await?;
         Ok(())
     }
+}
+
+/// Whether there may be a record of the request that has to follow its run. What the policy allowed
+/// at once has none, and is not looked for.
+fn has_a_life(claims: &Claims) -> bool {
+    !claims.approvals.is_empty()
 }
 
 /// The executor's ceiling on relations: what it reads out of the text must be in the token.

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod policy;
 pub mod principal;
 pub mod refusal;
+pub mod request;
 pub mod schema;
 pub mod signer;
 pub mod statement;

@@ -1,8 +1,8 @@
-//! REMEMBERS: the audit log, the journal of requests that were begun, and the keys. All of it lies
-//! in one state folder that any number of processes of one user share.
+//! REMEMBERS: the audit log, the journal of requests that were begun, the requests that wait for
+//! people, and the keys. All of it lies in one state folder that any number of processes of one user share.
 //!
 //! ```text
-//! state.db      the log and the journal (SQLite, WAL)
+//! state.db      the log, the journal and the requests (SQLite, WAL)
 //! audit.heads   signed heads of the log
 //! keys/         private keys, 0600
 //! state.lock    held while a process sets the folder up
@@ -11,6 +11,7 @@
 pub mod error;
 pub mod keys;
 pub mod log;
+pub mod requests;
 
 mod database;
 mod folder;
@@ -22,7 +23,8 @@ use std::sync::Arc;
 
 pub use error::{BeginError, StoreError};
 pub use keys::{KeyKind, TokenKeys};
-pub use log::{Filter, Log, Sealed, Start};
+pub use log::{Dispatched, Filter, Log, Sealed, Start};
+pub use requests::{RequestError, Requests};
 
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::{AgentId, RequestId};
@@ -31,6 +33,8 @@ use crate::core::work::{Digest, Salt};
 use folder::Folder;
 use keys::TokenKeyring;
 use log::{Keeper, Place, Writer};
+use requests::row;
+use requests::values::ValuesKey;
 
 /// The workspace of local mode.
 pub const WORKSPACE: &str = "local";
@@ -48,6 +52,7 @@ struct Inner {
     token_keys: TokenKeyring,
     commitment_secret: [u8; 32],
     log: Log,
+    requests: Requests,
 }
 
 impl fmt::Debug for State {
@@ -79,14 +84,18 @@ impl State {
         let made = keys::prepare(&folder, now)?;
         let agent = keys::agent_id(&folder, now)?;
         let commitment_secret = keys::commitment_secret(&folder)?;
+        let values_key = ValuesKey::new(&keys::values_secret(&folder)?)?;
         drop(lock);
 
         let birth = database::birth(&connection, &database)?;
+        let overdue = database::patiently(|| row::overdue(&connection, now, 1))
+            .map_err(|error| StoreError::sqlite("read the requests", &error))?;
         let writer = Writer {
             connection,
             workspace: WORKSPACE.to_owned(),
             birth,
             place: Place::new(&folder)?,
+            clock: Arc::clone(&clock),
         };
         let keeper = Keeper::new(folder.clone(), WORKSPACE, Arc::clone(&clock));
         let log = Log::start(writer, keeper, folder.clone())?;
@@ -97,6 +106,11 @@ impl State {
                     .text("key", &id),
             );
         }
+        let place = (database, WORKSPACE.to_owned());
+        let requests = Requests::new(log.jobs(), place, Arc::clone(&clock), values_key);
+        if !overdue.is_empty() {
+            requests.sweep();
+        }
         let token_keys = TokenKeyring::new(folder.clone(), agent.clone(), Arc::clone(&clock));
         Ok(Self {
             inner: Arc::new(Inner {
@@ -106,6 +120,7 @@ impl State {
                 token_keys,
                 commitment_secret,
                 log,
+                requests,
             }),
         })
     }
@@ -113,6 +128,11 @@ impl State {
     /// The audit log and the journal.
     pub fn log(&self) -> &Log {
         &self.inner.log
+    }
+
+    /// The requests that have a life of their own.
+    pub fn requests(&self) -> &Requests {
+        &self.inner.requests
     }
 
     /// The id of this folder's executor: the audience of its tokens.

@@ -3,6 +3,7 @@
 use crate::agent::collect::Collected;
 use crate::core::audit::{Draft, EventKind};
 use crate::core::refusal::{Code, Refusal};
+use crate::core::request::Ending;
 use crate::core::statement::Effect;
 use crate::core::time::Clock;
 use crate::core::token::Claims;
@@ -33,6 +34,14 @@ pub(super) fn outcome(
             }
         }
         Err(refusal) => draft.refusal(refusal),
+    }
+}
+
+/// What the end of a run makes of its request.
+pub(super) fn ending(outcome: &Result<Collected, Refusal>) -> Ending {
+    match outcome {
+        Ok(_) => Ending::Succeeded,
+        Err(refusal) => Ending::refused(refusal),
     }
 }
 

@@ -43,6 +43,8 @@ pub enum Code {
     ParameterCount,
     /// The login can do more than the target allows.
     PrivilegedLogin,
+    /// The request is in a state in which this cannot be done.
+    RequestState,
     /// The statement is larger than the limit.
     StatementTooLarge,
     /// The statement cannot be understood.
@@ -55,6 +57,8 @@ pub enum Code {
     TrustRefused,
     /// No such column.
     UnknownColumn,
+    /// No such request.
+    UnknownRequest,
     /// No such table or view.
     UnknownTable,
     /// No target of this name, or none named where several exist.
@@ -82,12 +86,14 @@ impl Code {
             Self::PageGone => "page_gone",
             Self::ParameterCount => "parameter_count",
             Self::PrivilegedLogin => "privileged_login",
+            Self::RequestState => "request_state",
             Self::StatementTooLarge => "statement_too_large",
             Self::SyntaxError => "syntax_error",
             Self::TimeLimit => "time_limit",
             Self::TokenRefused => "token_refused",
             Self::TrustRefused => "trust_refused",
             Self::UnknownColumn => "unknown_column",
+            Self::UnknownRequest => "unknown_request",
             Self::UnknownTable => "unknown_table",
             Self::UnknownTarget => "unknown_target",
         }

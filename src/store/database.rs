@@ -13,7 +13,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Every migration, oldest first; the file's format is how many of them it has seen. A released one
 /// is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_audit_and_journal.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_audit_and_journal.sql"),
+    include_str!("migrations/0002_requests.sql"),
+];
 
 /// Opens the database. Every connection is made here, so that all of them wait in the same way.
 pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
@@ -29,6 +32,7 @@ pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
              pragma fullfsync = on;
              pragma checkpoint_fullfsync = on;
              pragma trusted_schema = off;
+             pragma secure_delete = on;
              pragma journal_size_limit = 16777216;
              pragma wal_autocheckpoint = 8000;",
         )?;
@@ -144,5 +148,8 @@ mod tests {
         assert_eq!(sums, RELEASED);
     }
 
-    const RELEASED: &[&str] = &["ef4e78eb15eb0bf9d193d94cc42be9cdf98b69e42de3ea8d5baea3ff1838b9e9"];
+    const RELEASED: &[&str] = &[
+        "ef4e78eb15eb0bf9d193d94cc42be9cdf98b69e42de3ea8d5baea3ff1838b9e9",
+        "d237d7555b771e1712c0e89d572bd213ebecc9e762fda3661486f25a91ba080c",
+    ];
 }

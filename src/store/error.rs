@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 
 use crate::core::refusal::{Code, Refusal};
+use crate::core::request::InvalidTransition;
 
 /// Why the state folder could not be used.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -70,6 +71,9 @@ pub enum BeginError {
     /// The request has been begun before; a request runs once.
     #[error("this request was begun before, and a request runs only once")]
     AlreadyUsed,
+    /// The request is not one that this token may begin now.
+    #[error(transparent)]
+    NotDispatched(#[from] InvalidTransition),
     /// The token comes from before the journal, which therefore cannot know whether it was used.
     #[error("the token is older than this agent's journal, which cannot tell whether it was used")]
     OlderThanJournal,
@@ -133,7 +137,9 @@ impl From<BeginError> for Refusal {
     fn from(error: BeginError) -> Self {
         match error {
             BeginError::Store(error) => error.into(),
-            BeginError::AlreadyUsed | BeginError::OlderThanJournal => {
+            BeginError::AlreadyUsed
+            | BeginError::NotDispatched(_)
+            | BeginError::OlderThanJournal => {
                 Self::new(Code::TokenRefused, error.to_string()).hint("make the call again")
             }
         }

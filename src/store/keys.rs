@@ -1,5 +1,5 @@
 //! The keys of a state folder: one that signs tokens, one that signs heads of the audit log, the
-//! secret behind commitments, and the agent's id.
+//! secrets behind commitments and sealed values, and the agent's id.
 //!
 //! `keys/<kind>-<number>.pem` is a private key (PKCS#8); the highest number is the current one. When
 //! a key is replaced, its private half is deleted and its public half stays: a token key as
@@ -21,7 +21,7 @@ use crate::store::error::StoreError;
 use crate::store::folder::Folder;
 use files::{KeyFiles, Retired};
 
-pub(super) use files::{agent_id, commitment_secret};
+pub(super) use files::{agent_id, random};
 
 /// How long a replaced token key is accepted: the life of a token and a minute for its way.
 const OVERLAP_MS: i64 = TOKEN_LIFE_MS + 60_000;
@@ -156,6 +156,16 @@ fn retire_all_but_current(
         }
     }
     Ok(())
+}
+
+/// The secret that the salts of commitments come from.
+pub(super) fn commitment_secret(folder: &Folder) -> Result<[u8; 32], StoreError> {
+    files::secret(folder, "commitment.key")
+}
+
+/// The secret that the values of waiting requests are sealed with.
+pub(super) fn values_secret(folder: &Folder) -> Result<[u8; 32], StoreError> {
+    files::secret(folder, "values.key")
 }
 
 /// The key that signs heads now.

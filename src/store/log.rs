@@ -6,6 +6,7 @@
 
 pub mod reading;
 
+mod deeds;
 mod keeper;
 mod place;
 mod writer;
@@ -16,14 +17,17 @@ use std::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
 use crate::core::audit::Draft;
-use crate::core::ids::RequestId;
+use crate::core::ids::{RequestId, TokenId};
+use crate::core::request::{Ending, Request};
 use crate::core::time::Timestamp;
 use crate::core::work::Digest;
 use crate::store::error::{BeginError, StoreError};
 use crate::store::folder::Folder;
+use crate::store::requests::RequestError;
 
 pub use reading::{Filter, Lines, Record, Report, Select};
 
+pub(super) use deeds::Deed;
 pub(super) use keeper::Keeper;
 pub(super) use place::Place;
 pub(super) use writer::Writer;
@@ -48,6 +52,18 @@ pub struct Start {
     pub synced: bool,
     /// What is about to happen.
     pub intent: Draft,
+    /// For a request that has a life of its own: what it was dispatched with. If there is a record
+    /// of it in this folder, it must say the same, and moves to running in the same transaction.
+    pub dispatched: Option<Dispatched>,
+}
+
+/// What a request was dispatched with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Dispatched {
+    /// The token that orders the run.
+    pub token: TokenId,
+    /// How long the run may take, in milliseconds.
+    pub time_ms: u32,
 }
 
 /// The audit log and journal of one state folder.
@@ -60,11 +76,22 @@ pub struct Log {
 
 /// Something for the writer to do, in order.
 #[derive(Debug)]
-enum Job {
-    Append(Box<Draft>, Option<Answer<StoreError>>),
+pub(super) enum Job {
+    Append(Box<Line>, Option<Answer<StoreError>>),
     Begin(Box<Start>, Answer<BeginError>),
+    Deed(
+        Box<Deed>,
+        Option<oneshot::Sender<Result<Request, RequestError>>>,
+    ),
     Checkpoint(oneshot::Sender<Result<String, StoreError>>),
     Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// An entry to append, and how that ends a request where it does.
+#[derive(Debug)]
+pub(super) struct Line {
+    draft: Draft,
+    ending: Option<(RequestId, Ending)>,
 }
 
 type Answer<E> = oneshot::Sender<Result<Sealed, E>>;
@@ -85,8 +112,7 @@ impl Log {
 
     /// Appends, and answers once it is committed.
     pub async fn append(&self, draft: Draft) -> Result<Sealed, StoreError> {
-        self.ask(|answer| Job::Append(Box::new(draft), Some(answer)))
-            .await?
+        self.write(draft, None).await
     }
 
     /// Appends in order without waiting. If it cannot be written it is kept, and every later call
@@ -94,9 +120,22 @@ impl Log {
     ///
     /// For the ends of work whose beginning was awaited: so what is kept stays small.
     pub fn append_soon(&self, draft: Draft) {
-        if self.jobs.send(Job::Append(Box::new(draft), None)).is_err() {
-            tracing::error!("an audit entry came after the log was closed");
-        }
+        self.write_soon(draft, None);
+    }
+
+    /// Appends the outcome of a run, and moves its request to its end in the same transaction.
+    pub async fn end(
+        &self,
+        request: &RequestId,
+        ending: Ending,
+        outcome: Draft,
+    ) -> Result<Sealed, StoreError> {
+        self.write(outcome, Some((request.clone(), ending))).await
+    }
+
+    /// Like [`Log::end`], without waiting, and kept like [`Log::append_soon`].
+    pub fn end_soon(&self, request: &RequestId, ending: Ending, outcome: Draft) {
+        self.write_soon(outcome, Some((request.clone(), ending)));
     }
 
     /// Consumes the request and appends the intent, in one transaction. Work may start after this
@@ -117,9 +156,30 @@ impl Log {
         &self.workspace
     }
 
+    /// For those who have other work for the writer.
+    pub(super) fn jobs(&self) -> Sender<Job> {
+        self.jobs.clone()
+    }
+
     /// Writes what waits, signs a head if there is news, and ends. Later calls fail.
     pub(super) async fn close(&self) -> Result<(), StoreError> {
         self.ask(Job::Close).await?
+    }
+
+    async fn write(
+        &self,
+        draft: Draft,
+        ending: Option<(RequestId, Ending)>,
+    ) -> Result<Sealed, StoreError> {
+        let line = Box::new(Line { draft, ending });
+        self.ask(|answer| Job::Append(line, Some(answer))).await?
+    }
+
+    fn write_soon(&self, draft: Draft, ending: Option<(RequestId, Ending)>) {
+        let line = Box::new(Line { draft, ending });
+        if self.jobs.send(Job::Append(line, None)).is_err() {
+            tracing::error!("an audit entry came after the log was closed");
+        }
     }
 
     fn database(&self) -> PathBuf {

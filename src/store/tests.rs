@@ -41,6 +41,7 @@ fn start(number: u8) -> Start {
         request,
         token_not_before: Timestamp::from_unix_ms(NOW),
         synced: number.is_multiple_of(2),
+        dispatched: None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod disk;
 mod keys;
 mod processes;
+mod requests;
 mod tampering;
 mod torn;
 
@@ -67,5 +68,6 @@ fn start(request: &RequestId, synced: bool) -> Start {
         token_not_before: Timestamp::from_unix_ms(NOW),
         synced,
         intent: draft(EventKind::ExecutionStarted, request),
+        dispatched: None,
     }
 }

@@ -50,12 +50,34 @@ kinds! {
     PageRead = "page.read",
     /// The broker allowed work.
     RequestAllowed = "request.allowed",
+    /// As many people as the policy wanted have agreed.
+    RequestApproved = "request.approved",
+    /// Somebody stopped a request before it was run.
+    RequestCancelled = "request.cancelled",
+    /// A token was signed for an approved request.
+    RequestDispatched = "request.dispatched",
+    /// A request's time ran out before it was run.
+    RequestExpired = "request.expired",
+    /// A token was not used in time; the approval stands.
+    RequestLapsed = "request.lapsed",
+    /// A request's effect is about to be measured.
+    RequestMeasuring = "request.measuring",
+    /// A request waits for people.
+    RequestPending = "request.pending",
     /// The broker refused work.
     RequestRefused = "request.refused",
+    /// People said no.
+    RequestRejected = "request.rejected",
+    /// A look-up has found how a run ended.
+    RequestSettled = "request.settled",
+    /// Somebody asked for work that has a life of its own.
+    RequestSubmitted = "request.submitted",
     /// A server process began.
     ServerStarted = "server.started",
     /// A server process ended in good order.
     ServerStopped = "server.stopped",
+    /// A person's signed vote was counted.
+    VoteCast = "vote.cast",
 }
 
 impl fmt::Display for EventKind {

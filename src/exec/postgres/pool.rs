@@ -82,6 +82,11 @@ impl Loan {
         }
     }
 
+    /// The connection itself, which will not come back.
+    pub(super) fn into_session(self) -> Session {
+        self.session
+    }
+
     /// The pool it is from.
     pub(super) fn pool(&self) -> &Arc<Pool> {
         &self.pool

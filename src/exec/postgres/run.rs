@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
 
 use super::pool::Loan;
-use super::{errors, params, session};
+use super::{errors, params};
 use crate::core::limits::Limits;
 use crate::core::refusal::Refusal;
 use crate::core::statement::Statement;
@@ -65,9 +65,8 @@ pub(super) async fn bounded<T>(
 /// Stops what runs on a connection, at the server, and gives the connection up: a late cancel
 /// must not meet the next statement.
 pub(super) async fn abandon(loan: Loan) {
-    let token = loan.session.cancel_token();
-    session::cancel(&loan.pool().address, token).boxed().await;
-    drop(loan);
+    let pool = Arc::clone(loan.pool());
+    loan.into_session().give_up(&pool.address).boxed().await;
 }
 
 /// Ends a transaction without keeping anything, and returns the connection if that worked.

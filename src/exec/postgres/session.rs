@@ -25,6 +25,8 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const BELIEVED: Duration = Duration::from_mins(1);
 /// How long a connection that is given up may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
+/// How long a cancelled statement has to end before it is cancelled once more.
+const CANCEL_AGAIN: Duration = Duration::from_millis(250);
 /// Statements kept prepared on one connection.
 const PREPARED: usize = 100;
 
@@ -152,9 +154,23 @@ impl Session {
         self.prepared.remove(sql);
     }
 
-    /// What cancels the statement that runs on this connection.
-    pub(super) fn cancel_token(&self) -> CancelToken {
-        self.client.cancel_token()
+    /// Stops what runs on this connection at the server, and ends the connection. A request to
+    /// cancel that arrives between two messages meets nothing, so it is repeated.
+    pub(super) async fn give_up(mut self, address: &Address) {
+        let token = self.client.cancel_token();
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        // Without its client a connection ends as soon as the server has answered everything.
+        drop(self);
+        let deadline = Instant::now() + GOODBYE;
+        while Instant::now() < deadline {
+            cancel(address, token.clone()).await;
+            if timeout(CANCEL_AGAIN, &mut connection).await.is_ok() {
+                return;
+            }
+        }
+        connection.abort();
     }
 }
 
@@ -178,7 +194,7 @@ impl Drop for Session {
 }
 
 /// Asks the server to stop what runs under `token`.
-pub(super) async fn cancel(address: &Address, token: CancelToken) {
+async fn cancel(address: &Address, token: CancelToken) {
     let cancelling = async {
         for place in &address.places {
             let Ok((stream, host)) = reach(address, place, &Tripped::default()).await else {

@@ -155,9 +155,9 @@ pub(in crate::store) fn agent_id(folder: &Folder, now: Timestamp) -> Result<Agen
     })
 }
 
-/// The secret that the salts of commitments come from, made on first use.
-pub(in crate::store) fn commitment_secret(folder: &Folder) -> Result<[u8; 32], StoreError> {
-    let path = folder.keys().join("commitment.key");
+/// A secret of 32 bytes in a file of its own, made on first use.
+pub(in crate::store) fn secret(folder: &Folder, name: &str) -> Result<[u8; 32], StoreError> {
+    let path = folder.keys().join(name);
     create_private(
         &path,
         format!("{}\n", hex::encode(random::<32>()?)).as_bytes(),
@@ -188,7 +188,8 @@ fn not_a_key(path: &Path) -> StoreError {
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], StoreError> {
+/// Random bytes of the operating system.
+pub(in crate::store) fn random<const N: usize>() -> Result<[u8; N], StoreError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| StoreError::Io {
         doing: "read random bytes from the system".to_owned(),

@@ -32,6 +32,11 @@ impl Place {
         })
     }
 
+    /// The database.
+    pub(super) fn database(&self) -> &Path {
+        &self.database
+    }
+
     /// Notes which write-ahead log is in use.
     pub(super) fn remember_wal(&mut self) {
         if self.wal_is.is_none() {

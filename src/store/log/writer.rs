@@ -8,13 +8,17 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::core::audit::{Draft, Entry};
-use crate::core::time::Timestamp;
+use crate::core::request::Request;
+use crate::core::time::{Clock, Timestamp};
 use crate::store::database::patiently;
 use crate::store::error::{BeginError, StoreError};
+use crate::store::log::deeds::{Deed, Done};
 use crate::store::log::keeper::{Keeper, News, Task};
 use crate::store::log::place::Place;
 use crate::store::log::reading::{last, signed};
-use crate::store::log::{Answer, Job, Sealed, Start};
+use crate::store::log::{Answer, Job, Line, Sealed, Start};
+use crate::store::requests::RequestError;
+use crate::store::requests::row;
 
 /// The largest number of jobs in one transaction.
 const BATCH: usize = 1_000;
@@ -31,6 +35,7 @@ pub(in crate::store) struct Writer {
     pub(in crate::store) workspace: String,
     pub(in crate::store) birth: Timestamp,
     pub(in crate::store) place: Place,
+    pub(in crate::store) clock: Arc<dyn Clock>,
 }
 
 /// Starts the writer and its keeper, each on a thread of its own.
@@ -64,15 +69,17 @@ struct Running {
     tasks: Sender<Task>,
     news: Arc<News>,
     /// What could not be written and nobody waits for. It goes first.
-    kept: Vec<Draft>,
+    kept: Vec<Line>,
     /// Whether the connection syncs at each commit.
     synced: bool,
 }
 
-/// One line of a batch.
+/// One part of a batch.
 enum Item {
-    Append(Box<Draft>, Option<Answer<StoreError>>),
+    Append(Box<Line>, Option<Answer<StoreError>>),
     Begin(Box<Start>, Answer<BeginError>),
+    /// The deed is taken out when it is done: what decides can be asked only once.
+    Deed(Option<Box<Deed>>, Option<DeedAnswer>),
 }
 
 impl Item {
@@ -82,6 +89,8 @@ impl Item {
     }
 }
 
+type DeedAnswer = oneshot::Sender<Result<Request, RequestError>>;
+
 /// What ends a batch.
 enum End {
     Checkpoint(oneshot::Sender<Result<String, StoreError>>),
@@ -89,8 +98,18 @@ enum End {
     None,
 }
 
-/// What became of one line.
-type Outcome = Result<Sealed, BeginError>;
+/// What became of one part.
+enum Outcome {
+    Sealed(Result<Sealed, BeginError>),
+    Done(Done),
+}
+
+/// What became of a batch: of each part, and which entries were written for all of them.
+struct Written {
+    outcomes: Vec<Outcome>,
+    before: u64,
+    last: u64,
+}
 
 impl Running {
     fn run(mut self) {
@@ -118,7 +137,7 @@ impl Running {
     fn take(&mut self) -> (Vec<Item>, End) {
         let mut items: Vec<Item> = std::mem::take(&mut self.kept)
             .into_iter()
-            .map(|draft| Item::Append(Box::new(draft), None))
+            .map(|line| Item::Append(Box::new(line), None))
             .collect();
         let mut next = if items.is_empty() {
             self.queue
@@ -129,8 +148,9 @@ impl Running {
         };
         loop {
             match next {
-                Ok(Job::Append(draft, answer)) => items.push(Item::Append(draft, answer)),
+                Ok(Job::Append(line, answer)) => items.push(Item::Append(line, answer)),
                 Ok(Job::Begin(start, answer)) => items.push(Item::Begin(start, answer)),
+                Ok(Job::Deed(deed, answer)) => items.push(Item::Deed(Some(deed), answer)),
                 Ok(Job::Checkpoint(answer)) => return (items, End::Checkpoint(answer)),
                 Ok(Job::Close(answer)) => return (items, End::Close(Some(answer))),
                 Err(RecvTimeoutError::Disconnected) => return (items, End::Close(None)),
@@ -149,11 +169,11 @@ impl Running {
     }
 
     /// Writes a batch and answers everybody in it.
-    fn write(&mut self, items: Vec<Item>) -> Result<(), StoreError> {
+    fn write(&mut self, mut items: Vec<Item>) -> Result<(), StoreError> {
         if items.is_empty() {
             return Ok(());
         }
-        match self.commit(&items) {
+        match self.commit(&mut items) {
             Ok(outcomes) => {
                 for (item, outcome) in items.into_iter().zip(outcomes) {
                     answer(item, outcome);
@@ -163,10 +183,10 @@ impl Running {
             Err(error) => {
                 let mut kept = Vec::new();
                 for item in items {
-                    if let Item::Append(draft, None) = item {
-                        kept.push(*draft);
+                    if let Item::Append(line, None) = item {
+                        kept.push(*line);
                     } else {
-                        answer(item, Err(error.clone().into()));
+                        fail(item, error.clone());
                     }
                 }
                 self.kept = kept;
@@ -175,11 +195,13 @@ impl Running {
         }
     }
 
-    fn commit(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
+    fn commit(&mut self, items: &mut [Item]) -> Result<Vec<Outcome>, StoreError> {
         self.writer.place.check()?;
         let asked = |item: &Item| matches!(item, Item::Begin(start, _) if start.synced);
         let synced = items.iter().any(asked) || self.news.sync_failed();
-        let written = patiently(|| {
+        let failed = |error: &rusqlite::Error| StoreError::sqlite("write to the audit log", error);
+        // Once this has worked nobody else can be in the way, so that nothing is tried twice.
+        patiently(|| {
             if synced != self.synced {
                 let level = if synced { "full" } else { "normal" };
                 self.writer
@@ -187,32 +209,53 @@ impl Running {
                     .pragma_update(None, "synchronous", level)?;
                 self.synced = synced;
             }
-            self.writer.transact(items)
-        });
-        let outcomes =
-            written.map_err(|error| StoreError::sqlite("write to the audit log", &error))?;
+            self.writer.run("begin immediate")
+        })
+        .map_err(|error| failed(&error))?;
+        let written = self
+            .writer
+            .transact(items)
+            .map_err(|error| failed(&error))?;
         self.writer.place.remember_wal();
-        let mut sealed = outcomes.iter().flatten().map(|sealed| sealed.sequence);
-        if let Some(first) = sealed.next() {
-            let last = sealed.next_back().unwrap_or(first);
-            if self.news.committed(first, last, synced) {
+        if written.last > written.before {
+            let first = written.before.saturating_add(1);
+            if self.news.committed(first, written.last, synced) {
                 drop(self.tasks.send(Task::Look));
             }
         }
-        Ok(outcomes)
+        Ok(written.outcomes)
     }
 }
 
+/// Whoever asked may have gone away; what was written stands all the same.
 fn answer(item: Item, outcome: Outcome) {
-    // Whoever asked may have gone away; the entry stands all the same.
+    match (item, outcome) {
+        (Item::Append(_, Some(answer)), Outcome::Sealed(sealed)) => {
+            drop(answer.send(sealed.map_err(|error| match error {
+                BeginError::Store(error) => error,
+                // Only a `begin` consumes a request; an append has nothing that could be used up.
+                BeginError::AlreadyUsed
+                | BeginError::NotDispatched(_)
+                | BeginError::OlderThanJournal => StoreError::Closed,
+            })));
+        }
+        (Item::Begin(_, answer), Outcome::Sealed(sealed)) => drop(answer.send(sealed)),
+        (Item::Deed(_, Some(answer)), Outcome::Done(done)) => {
+            // A sweep has no request to give, and nobody waits for it.
+            let done = done.and_then(|request| request.ok_or(StoreError::Closed.into()));
+            drop(answer.send(done));
+        }
+        (Item::Append(..) | Item::Begin(..) | Item::Deed(..), _) => {}
+    }
+}
+
+/// Tells whoever waits that nothing of the batch was written.
+fn fail(item: Item, error: StoreError) {
     match item {
-        Item::Append(_, None) => {}
-        Item::Append(_, Some(answer)) => drop(answer.send(outcome.map_err(|error| match error {
-            BeginError::Store(error) => error,
-            // Only a `begin` consumes a request; an append has nothing that could be used up.
-            BeginError::AlreadyUsed | BeginError::OlderThanJournal => StoreError::Closed,
-        }))),
-        Item::Begin(_, answer) => drop(answer.send(outcome)),
+        Item::Append(_, None) | Item::Deed(_, None) => {}
+        Item::Append(_, Some(answer)) => drop(answer.send(Err(error))),
+        Item::Begin(_, answer) => drop(answer.send(Err(error.into()))),
+        Item::Deed(_, Some(answer)) => drop(answer.send(Err(error.into()))),
     }
 }
 
@@ -222,37 +265,67 @@ impl Writer {
         patiently(|| self.last()).map_err(|error| StoreError::sqlite("read the audit log", &error))
     }
 
-    fn transact(&self, items: &[Item]) -> rusqlite::Result<Vec<Outcome>> {
-        let run = |sql: &str| self.connection.prepare_cached(sql)?.execute(()).map(drop);
-        run("begin immediate")?;
-        let written = self.append_all(items).and_then(|outcomes| {
-            run("commit")?;
-            Ok(outcomes)
+    fn run(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute(()).map(drop)
+    }
+
+    /// Writes all and commits. The transaction was begun; it is over after this, one way or the other.
+    fn transact(&self, items: &mut [Item]) -> rusqlite::Result<Written> {
+        let written = self.write_all(items).and_then(|written| {
+            self.run("commit")?;
+            Ok(written)
         });
         if written.is_err() && !self.connection.is_autocommit() {
             // Were this to fail as well, the next `begin` fails, and nothing runs.
-            drop(run("rollback"));
+            drop(self.run("rollback"));
         }
         written
     }
 
-    fn append_all(&self, items: &[Item]) -> rusqlite::Result<Vec<Outcome>> {
+    fn write_all(&self, items: &mut [Item]) -> rusqlite::Result<Written> {
         let mut end = self.last()?;
+        let before = end.sequence;
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
             let outcome = match item {
-                Item::Append(draft, _) => Ok(self.insert(&mut end, draft)?),
-                Item::Begin(start, _) => self.begin(&mut end, start)?,
+                Item::Append(line, _) => Outcome::Sealed(Ok(self.append(&mut end, line)?)),
+                Item::Begin(start, _) => Outcome::Sealed(self.begin(&mut end, start)?),
+                Item::Deed(deed, _) => Outcome::Done(match deed.take() {
+                    Some(deed) => self.perform(&mut end, *deed)?,
+                    None => Ok(None),
+                }),
             };
             outcomes.push(outcome);
         }
-        Ok(outcomes)
+        Ok(Written {
+            outcomes,
+            before,
+            last: end.sequence,
+        })
     }
 
-    fn begin(&self, end: &mut Sealed, start: &Start) -> rusqlite::Result<Outcome> {
+    fn append(&self, end: &mut Sealed, line: &Line) -> rusqlite::Result<Sealed> {
+        match &line.ending {
+            None => self.insert(end, &line.draft),
+            Some(ending) => self.finish(end, ending, &line.draft),
+        }
+    }
+
+    fn begin(
+        &self,
+        end: &mut Sealed,
+        start: &Start,
+    ) -> rusqlite::Result<Result<Sealed, BeginError>> {
         if start.token_not_before < self.birth {
             return Ok(Err(BeginError::OlderThanJournal));
         }
+        let change = match &start.dispatched {
+            None => None,
+            Some(dispatched) => match self.follow(start, dispatched)? {
+                Ok(change) => change,
+                Err(error) => return Ok(Err(error)),
+            },
+        };
         let sequence = end.sequence.saturating_add(1);
         let at = start.intent.at.unix_ms();
         let consumed = self.connection.prepare_cached(CONSUME)?.execute((
@@ -263,10 +336,17 @@ impl Writer {
         if consumed == 0 {
             return Ok(Err(BeginError::AlreadyUsed));
         }
-        self.insert(end, &start.intent).map(Ok)
+        match change {
+            None => self.insert(end, &start.intent).map(Ok),
+            Some(change) => {
+                // The record was read in this transaction: it is still what it was.
+                row::update(&self.connection, &change, self.clock.now())?;
+                self.insert_all(end, change.events()).map(Ok)
+            }
+        }
     }
 
-    fn insert(&self, end: &mut Sealed, draft: &Draft) -> rusqlite::Result<Sealed> {
+    pub(super) fn insert(&self, end: &mut Sealed, draft: &Draft) -> rusqlite::Result<Sealed> {
         let sequence = end.sequence.saturating_add(1);
         let entry = Entry::seal(&self.workspace, sequence, &end.link, draft);
         self.connection.prepare_cached(INSERT)?.execute((

@@ -94,16 +94,27 @@ async fn a_full_disk_stops_everything_and_room_on_it_heals_everything() {
     assert_eq!(report.outcome.unwrap().entries, acknowledged + 3);
 }
 
-/// Appends until the disk is full; how many entries there are then.
+/// Begins until the disk is full, and then appends until not even that fits; how many entries there
+/// are then.
 async fn fill(state: &State) -> u64 {
     let mut last = 0;
+    let mut begins = true;
     for number in 0..100_000 {
         let id = request(1, number);
-        match state.log().begin(start(&id, false)).await {
+        let written = if begins {
+            state.log().begin(start(&id, false)).await
+        } else {
+            let entry = draft(EventKind::PageRead, &id);
+            state.log().append(entry).await.map_err(BeginError::from)
+        };
+        match written {
             Ok(sealed) => last = sealed.sequence,
             Err(error) => {
                 assert_eq!(error, BeginError::Store(StoreError::Full));
-                return last;
+                if !begins {
+                    return last;
+                }
+                begins = false;
             }
         }
     }

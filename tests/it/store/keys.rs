@@ -36,7 +36,7 @@ async fn everything_in_the_folder_is_its_owners_alone() {
     state.rotate_key(KeyKind::Audit).await.unwrap();
     assert_eq!((mode(&path), mode(&path.join("keys"))), (0o700, 0o700));
     let keys: Vec<_> = std::fs::read_dir(path.join("keys")).unwrap().collect();
-    assert_eq!(keys.len(), 6, "{keys:?}");
+    assert_eq!(keys.len(), 7, "{keys:?}");
     let others =
         ["state.lock", "state.db", "state.db-wal", "audit.heads"].map(|name| path.join(name));
     for file in keys

@@ -1,0 +1,143 @@
+//! The transitions between approval and the end: dispatch, start, report, look-up.
+
+use crate::core::audit::{Draft, EventKind};
+use crate::core::ids::TokenId;
+use crate::core::principal::Principal;
+use crate::core::refusal::Code;
+use crate::core::request::life::wrong;
+use crate::core::request::{
+    Change, Ended, Ending, InvalidTransition, Order, REPORT_MS, Request, Settlement, State,
+};
+use crate::core::time::Timestamp;
+
+impl Request {
+    /// A token was signed for it, which no agent accepts from `lapses` on.
+    pub fn dispatch(
+        self,
+        token: TokenId,
+        lapses: Timestamp,
+        now: Timestamp,
+    ) -> Result<Change, InvalidTransition> {
+        let request = self.as_of(now);
+        match &request.state {
+            State::Approved(approval) => {
+                let approval = approval.clone();
+                let event = request
+                    .event(EventKind::RequestDispatched, now)
+                    .agent(&request.asked.agent)
+                    .token(&token);
+                let order = Order {
+                    token,
+                    at: now,
+                    lapses,
+                };
+                let state = State::Dispatched { approval, order };
+                Ok(request.change(state, now, Some(event)))
+            }
+            other => Err(wrong(other, "approved", "dispatched")),
+        }
+    }
+
+    /// The agent begins it on the order of `token`, for at most `time_ms` milliseconds. `intent` is
+    /// the entry that records this.
+    pub fn start(
+        self,
+        token: &TokenId,
+        time_ms: u32,
+        now: Timestamp,
+        intent: Draft,
+    ) -> Result<Change, InvalidTransition> {
+        let request = self.as_of(now);
+        match &request.state {
+            State::Dispatched { order, .. } if order.token != *token => {
+                Err(InvalidTransition::OtherToken)
+            }
+            State::Dispatched { approval, order } => {
+                let state = State::Running {
+                    approval: approval.clone(),
+                    token: order.token.clone(),
+                    since: now,
+                    until: now.plus_ms(i64::from(time_ms)).plus_ms(REPORT_MS),
+                };
+                Ok(request.change(state, now, Some(intent)))
+            }
+            other => Err(wrong(other, "dispatched", "run")),
+        }
+    }
+
+    /// The agent reports how the run ended. `outcome` is the entry that records this. A report that
+    /// comes after its agent was taken to be gone settles what was unknown.
+    pub fn end(
+        self,
+        ending: Ending,
+        now: Timestamp,
+        outcome: Draft,
+    ) -> Result<Change, InvalidTransition> {
+        let request = self.as_of(now);
+        let ended = match &request.state {
+            State::Running {
+                approval,
+                token,
+                since,
+                ..
+            } => Ended {
+                approval: approval.clone(),
+                token: token.clone(),
+                since: *since,
+                at: now,
+            },
+            State::Unknown(ended) => Ended {
+                at: now,
+                ..ended.clone()
+            },
+            other => return Err(wrong(other, "running", "ended")),
+        };
+        let state = match ending {
+            Ending::Succeeded => State::Succeeded(ended),
+            Ending::Failed { code, sqlstate } => State::Failed {
+                ended,
+                code,
+                sqlstate,
+            },
+            Ending::Cancelled => State::Cancelled {
+                by: None,
+                at: now,
+                votes: ended.approval.votes,
+            },
+            Ending::Unknown => State::Unknown(ended),
+        };
+        Ok(request.change(state, now, Some(outcome)))
+    }
+
+    /// A look-up has found what became of work whose end was not known.
+    pub fn settle(
+        self,
+        found: Settlement,
+        by: &Principal,
+        now: Timestamp,
+    ) -> Result<Change, InvalidTransition> {
+        let request = self.as_of(now);
+        let State::Unknown(ended) = &request.state else {
+            return Err(wrong(&request.state, "unknown", "settled"));
+        };
+        let ended = ended.clone();
+        let event = request
+            .event(EventKind::RequestSettled, now)
+            .by(by)
+            .text("found", found.as_str());
+        let state = match found {
+            Settlement::Succeeded => State::Succeeded(ended),
+            Settlement::Failed => State::Failed {
+                ended,
+                code: Code::OutcomeUnknown,
+                sqlstate: None,
+            },
+            Settlement::Cancelled => State::Cancelled {
+                by: None,
+                at: now,
+                votes: ended.approval.votes,
+            },
+        };
+        Ok(request.change(state, now, Some(event)))
+    }
+}

@@ -1,0 +1,216 @@
+//! Requests that have a life of their own: filed, read, listed, changed, waited for.
+//!
+//! Nothing but a [`Change`] gets in, and it takes its audit entries with it in one transaction.
+//! Everything is written by the log's one writer thread; what is decided about a request is decided
+//! inside its transaction, with the clock as it is there.
+
+pub mod error;
+pub mod list;
+
+pub(in crate::store) mod row;
+pub(in crate::store) mod values;
+mod watch;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+pub use error::{Damaged, RequestError};
+pub use list::{Filter, Page, Summary};
+
+use crate::core::ids::RequestId;
+use crate::core::refusal::Refusal;
+use crate::core::request::{Change, Request, Values};
+use crate::core::time::{Clock, Timestamp};
+use crate::store::database::{connect_to_read, patiently};
+use crate::store::error::StoreError;
+use crate::store::log::{Deed, Job};
+use values::ValuesKey;
+use watch::Watcher;
+
+/// How long a waiter goes without a look although nobody has written: time moves requests too.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The requests of one state folder. Clones share it.
+#[derive(Clone)]
+pub struct Requests {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    jobs: Sender<Job>,
+    path: PathBuf,
+    workspace: String,
+    clock: Arc<dyn Clock>,
+    key: ValuesKey,
+    /// Opened when it is first needed.
+    reading: Mutex<Option<Connection>>,
+    watcher: Watcher,
+}
+
+impl fmt::Debug for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests")
+            .field("path", &self.inner.path)
+            .field("workspace", &self.inner.workspace)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Requests {
+    pub(in crate::store) fn new(
+        jobs: Sender<Job>,
+        (path, workspace): (PathBuf, String),
+        clock: Arc<dyn Clock>,
+        key: ValuesKey,
+    ) -> Self {
+        let inner = Inner {
+            jobs,
+            watcher: Watcher::new(path.clone()),
+            path,
+            workspace,
+            clock,
+            key,
+            reading: Mutex::new(None),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Files a new request, with the values of its parameters, which are sealed. Whoever files also
+    /// records the expiry of others whose time has run out.
+    pub async fn file(
+        &self,
+        change: Change,
+        values: Option<&Values>,
+    ) -> Result<Request, RequestError> {
+        let seal = |values| self.inner.key.seal(change.request().id(), values);
+        let sealed = values.map(seal).transpose()?;
+        self.perform(Deed::File { change, sealed }).await
+    }
+
+    /// Takes a change, if the record is still the one that it was made from. What depends on the
+    /// clock or on who may vote belongs into [`Requests::transact`].
+    pub async fn apply(&self, change: Change) -> Result<Request, RequestError> {
+        self.perform(Deed::Apply(change)).await
+    }
+
+    /// Reads a request, decides, and takes the change, all in one transaction. `decide` gets the
+    /// request as it is now and the time; it runs on the writer's thread, so it must not block.
+    ///
+    /// If time has moved the request on, that is recorded even if `decide` then refuses.
+    pub async fn transact(
+        &self,
+        id: &RequestId,
+        decide: impl FnOnce(Request, Timestamp) -> Result<Change, Refusal> + Send + 'static,
+    ) -> Result<Request, RequestError> {
+        let deed = Deed::Transact {
+            id: id.clone(),
+            decide: Box::new(decide),
+        };
+        self.perform(deed).await
+    }
+
+    /// Records the expiry of requests whose time has run out. Nobody has to call this for them to
+    /// be expired; it is for their entries in the log and for their values to be deleted.
+    pub fn sweep(&self) {
+        // If the writer is gone, the next to open the folder sweeps.
+        drop(self.inner.jobs.send(Job::Deed(Box::new(Deed::Sweep), None)));
+    }
+
+    /// The request as it is now. Blocks; from async code, call it through `spawn_blocking`.
+    pub fn get(&self, id: &RequestId) -> Result<Request, RequestError> {
+        let workspace = &self.inner.workspace;
+        let request = self.read(|connection| row::load(connection, workspace, id))?;
+        let request = request.ok_or_else(|| RequestError::NotFound(id.clone()))??;
+        Ok(request.as_of(self.inner.clock.now()))
+    }
+
+    /// The requests that a filter lets through, as they are now. Blocks, like [`Requests::get`].
+    pub fn list(&self, filter: &Filter) -> Result<Page, RequestError> {
+        let workspace = &self.inner.workspace;
+        let now = self.inner.clock.now();
+        Ok(self.read(|connection| list::page(connection, workspace, filter, now))?)
+    }
+
+    /// The values of a request's parameters: there from its filing to its end, if it has any.
+    /// Blocks, like [`Requests::get`].
+    pub fn values(&self, id: &RequestId) -> Result<Option<Values>, RequestError> {
+        let sealed = self.read(|connection| row::sealed(connection, id))?;
+        let opened = sealed.map(|sealed| self.inner.key.open(id, &sealed));
+        Ok(opened.transpose()?)
+    }
+
+    /// Waits until the request is what `done` wants, or for `patience`; gives the request as it is
+    /// then. Another process's step wakes the waiter within a tenth of a second.
+    pub async fn wait(
+        &self,
+        id: &RequestId,
+        patience: Duration,
+        done: impl Fn(&Request) -> bool,
+    ) -> Result<Request, RequestError> {
+        let deadline = Instant::now() + patience;
+        let requests = self.clone();
+        let mut news = blocking(move || requests.inner.watcher.listen()).await??;
+        loop {
+            news.borrow_and_update();
+            let (requests, wanted) = (self.clone(), id.clone());
+            let request = blocking(move || requests.get(&wanted)).await??;
+            let now = Instant::now();
+            if done(&request) || now >= deadline {
+                return Ok(request);
+            }
+            let look = tokio::time::timeout_at(deadline.min(now + LOOK), news.changed());
+            if matches!(look.await, Ok(Err(_))) {
+                // The watcher is gone. Without it, looking once in a while still tells the truth.
+                tokio::time::sleep_until(deadline.min(now + LOOK)).await;
+            }
+        }
+    }
+
+    async fn perform(&self, deed: Deed) -> Result<Request, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.inner
+            .jobs
+            .send(Job::Deed(Box::new(deed), Some(answer)))
+            .map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    fn read<T>(
+        &self,
+        mut look: impl FnMut(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let mut reading = self
+            .inner
+            .reading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let connection = match reading.take() {
+            Some(connection) => connection,
+            None => connect_to_read(&self.inner.path)?,
+        };
+        // Only a connection that has just worked is used again.
+        let found = patiently(|| look(&connection))
+            .map_err(|error| StoreError::sqlite("read the requests", &error))?;
+        *reading = Some(connection);
+        Ok(found)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| StoreError::Closed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! Lists of requests: the newest first, a page at a time, each as of now.
+
+use rusqlite::{Connection, Row, ToSql};
+
+use crate::core::engine::Engine;
+use crate::core::ids::RequestId;
+use crate::core::principal::Principal;
+use crate::core::request::{State, Status};
+use crate::core::statement::Effect;
+use crate::core::time::Timestamp;
+use crate::store::requests::error::Damaged;
+use crate::store::requests::row::{StoredState, parsed, word};
+
+/// Which requests to list. The default is the newest 50 of all.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Only these; all if there are none.
+    pub statuses: Vec<Status>,
+    /// Only those of this requester.
+    pub requester: Option<Principal>,
+    /// Only those for this target.
+    pub target: Option<String>,
+    /// Only those older than this one: the `next` of the page before.
+    pub before: Option<RequestId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self {
+            statuses: Vec::new(),
+            requester: None,
+            target: None,
+            before: None,
+            limit: 50,
+        }
+    }
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// The requests, the newest first.
+    pub requests: Vec<Summary>,
+    /// Records that were met on the way and cannot be read. They hide no other.
+    pub damaged: Vec<Damaged>,
+    /// Where the next page starts, if there is one.
+    pub next: Option<RequestId>,
+}
+
+/// One line of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// The request.
+    pub id: RequestId,
+    /// Who asks.
+    pub requester: Principal,
+    /// Where it is to run.
+    pub target: String,
+    /// The target's environment.
+    pub environment: String,
+    /// The target's engine.
+    pub engine: Engine,
+    /// The worst that it can do.
+    pub effect: Effect,
+    /// The statement's verb.
+    pub kind: String,
+    /// The statement without its literals and comments.
+    pub statement: String,
+    /// When it was asked.
+    pub created: Timestamp,
+    /// When its last change was recorded.
+    pub updated: Timestamp,
+    /// The version of the record.
+    pub version: u64,
+    /// Where it stands now.
+    pub state: State,
+}
+
+#[derive(Debug)]
+struct StoredSummary {
+    id: String,
+    requester: String,
+    target: String,
+    environment: String,
+    engine: String,
+    effect: String,
+    kind: String,
+    statement: String,
+    created_at: i64,
+    updated_at: i64,
+    standing: StoredState,
+}
+
+impl StoredSummary {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            requester: row.get(1)?,
+            target: row.get(2)?,
+            environment: row.get(3)?,
+            engine: row.get(4)?,
+            effect: row.get(5)?,
+            kind: row.get(6)?,
+            statement: row.get(7)?,
+            created_at: row.get(8)?,
+            updated_at: row.get(9)?,
+            standing: StoredState {
+                status: row.get(10)?,
+                due_at: row.get(11)?,
+                votes: row.get(12)?,
+                version: row.get(13)?,
+                state: row.get(14)?,
+            },
+        })
+    }
+}
+
+impl TryFrom<StoredSummary> for Summary {
+    type Error = Damaged;
+
+    fn try_from(row: StoredSummary) -> Result<Self, Damaged> {
+        let request = row.id.clone();
+        let read = || {
+            let (state, version) = row.standing.read()?;
+            Ok(Self {
+                id: parsed(row.id, "its id cannot be read")?,
+                requester: parsed(row.requester, "its requester cannot be read")?,
+                target: row.target,
+                environment: row.environment,
+                engine: word(row.engine, "its engine is not known")?,
+                effect: word(row.effect, "its effect is not known")?,
+                kind: row.kind,
+                statement: row.statement,
+                created: Timestamp::from_unix_ms(row.created_at),
+                updated: Timestamp::from_unix_ms(row.updated_at),
+                version,
+                state,
+            })
+        };
+        read().map_err(|what| Damaged { request, what })
+    }
+}
+
+/// Reads one page. Where time has moved a request on, that is what counts: so rows are taken by
+/// every status that can have become the one asked for, and looked at here.
+pub(super) fn page(
+    connection: &Connection,
+    workspace: &str,
+    filter: &Filter,
+    now: Timestamp,
+) -> rusqlite::Result<Page> {
+    let requester = filter.requester.as_ref().map(ToString::to_string);
+    // Behind every id: `g` comes after the last hex digit.
+    let before = filter.before.as_ref().map_or("req_g", RequestId::as_str);
+    let kept = kept_as(&filter.statuses);
+    let mut sql = SELECT.to_owned();
+    let mut values: Vec<&dyn ToSql> = vec![&workspace, &before];
+    if let Some(requester) = &requester {
+        values.push(requester);
+        sql.push_str(&equals("requester", values.len()));
+    }
+    if let Some(target) = &filter.target {
+        values.push(target);
+        sql.push_str(&equals("target", values.len()));
+    }
+    let first = values.len() + 1;
+    values.extend(kept.iter().map(|status| status as &dyn ToSql));
+    match kept.len() {
+        0 => {}
+        // With one of them the index gives the rows in order, and nothing has to be sorted.
+        1 => sql.push_str(&equals("status", first)),
+        several => {
+            let places: Vec<String> = (first..first + several).map(|n| format!("${n}")).collect();
+            sql.push_str(" and status in (");
+            sql.push_str(&places.join(", "));
+            sql.push(')');
+        }
+    }
+    sql.push_str(" order by id desc");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(values.as_slice())?;
+    let mut page = Page {
+        requests: Vec::new(),
+        damaged: Vec::new(),
+        next: None,
+    };
+    while let Some(row) = rows.next()? {
+        match Summary::try_from(StoredSummary::from_row(row)?) {
+            Ok(mut summary) => {
+                summary.state = summary.state.as_of(now);
+                let wanted =
+                    filter.statuses.is_empty() || filter.statuses.contains(&summary.state.status());
+                if wanted && page.requests.len() >= filter.limit {
+                    page.next = page.requests.last().map(|last| last.id.clone());
+                    break;
+                }
+                if wanted {
+                    page.requests.push(summary);
+                }
+            }
+            Err(damaged) => page.damaged.push(damaged),
+        }
+    }
+    Ok(page)
+}
+
+fn equals(column: &'static str, place: usize) -> String {
+    format!(" and {column} = ${place}")
+}
+
+/// Under which statuses requests can be kept that have one of these now; none means any.
+fn kept_as(wanted: &[Status]) -> Vec<&'static str> {
+    let became: &[(Status, Status)] = &[
+        (Status::Approved, Status::Dispatched),
+        (Status::Expired, Status::Pending),
+        (Status::Expired, Status::Approved),
+        (Status::Expired, Status::Dispatched),
+        (Status::Unknown, Status::Running),
+    ];
+    let earlier = became
+        .iter()
+        .filter(|(now, _)| wanted.contains(now))
+        .map(|(_, kept)| *kept);
+    let all: std::collections::BTreeSet<Status> = wanted.iter().copied().chain(earlier).collect();
+    all.into_iter().map(Status::as_str).collect()
+}
+
+const SELECT: &str = "
+    select id, requester, target, environment, engine, effect, kind, statement, created_at,
+           updated_at, status, due_at, votes, version, state
+    from requests where workspace = $1 and id < $2";

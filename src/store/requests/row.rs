@@ -1,0 +1,347 @@
+//! Rows: how a request is kept, and how a row becomes a request again. A row that this program did
+//! not write is a named error, not a guess.
+//!
+//! The SQL is written so that PostgreSQL runs the same statements. To SQLite `$1` is a name, and
+//! names are numbered as they appear: so each statement's `$` numbers first appear in order.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::core::ids::RequestId;
+use crate::core::request::{Asked, Change, Document, Request, State};
+use crate::core::time::Timestamp;
+use crate::core::work::Digest;
+use crate::store::requests::error::Damaged;
+
+/// A request as it lies in its two tables.
+#[derive(Debug)]
+pub(in crate::store) struct StoredRequest {
+    id: String,
+    workspace: String,
+    requester: String,
+    target: String,
+    environment: String,
+    engine: String,
+    effect: String,
+    kind: String,
+    created_at: i64,
+    updated_at: i64,
+    statement: String,
+    standing: StoredState,
+    agent: String,
+    reason: Option<String>,
+    work: String,
+    document: String,
+    digest: String,
+    expires_at: i64,
+    requirements: String,
+    workspace_policy: String,
+    agent_policy: String,
+}
+
+/// The part of a row that says where the request stands.
+#[derive(Debug)]
+pub(super) struct StoredState {
+    pub(super) status: String,
+    pub(super) due_at: Option<i64>,
+    pub(super) votes: i64,
+    pub(super) version: i64,
+    pub(super) state: String,
+}
+
+impl StoredState {
+    pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            status: row.get("status")?,
+            due_at: row.get("due_at")?,
+            votes: row.get("votes")?,
+            version: row.get("version")?,
+            state: row.get("state")?,
+        })
+    }
+
+    /// The state and the version; the columns beside it must say the same.
+    pub(super) fn read(&self) -> Result<(State, u64), &'static str> {
+        let state: State =
+            serde_json::from_str(&self.state).map_err(|_| "its state cannot be read")?;
+        if state.status().as_str() != self.status {
+            return Err("its status is not that of its state");
+        }
+        if state.due().map(Timestamp::unix_ms) != self.due_at {
+            return Err("its due time is not that of its state");
+        }
+        if usize::try_from(self.votes) != Ok(state.votes().len()) {
+            return Err("its number of votes is not that of its state");
+        }
+        match u64::try_from(self.version) {
+            Ok(version) if version > 0 => Ok((state, version)),
+            _ => Err("its version is not a positive number"),
+        }
+    }
+}
+
+impl StoredRequest {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get("id")?,
+            workspace: row.get("workspace")?,
+            requester: row.get("requester")?,
+            target: row.get("target")?,
+            environment: row.get("environment")?,
+            engine: row.get("engine")?,
+            effect: row.get("effect")?,
+            kind: row.get("kind")?,
+            created_at: row.get("created_at")?,
+            updated_at: row.get("updated_at")?,
+            statement: row.get("statement")?,
+            standing: StoredState::from_row(row)?,
+            agent: row.get("agent")?,
+            reason: row.get("reason")?,
+            work: row.get("work")?,
+            document: row.get("document")?,
+            digest: row.get("digest")?,
+            expires_at: row.get("expires_at")?,
+            requirements: row.get("requirements")?,
+            workspace_policy: row.get("workspace_policy")?,
+            agent_policy: row.get("agent_policy")?,
+        })
+    }
+}
+
+impl TryFrom<StoredRequest> for Request {
+    type Error = Damaged;
+
+    fn try_from(row: StoredRequest) -> Result<Self, Damaged> {
+        let request = row.id.clone();
+        read(row).map_err(|what| Damaged { request, what })
+    }
+}
+
+fn read(row: StoredRequest) -> Result<Request, &'static str> {
+    let (state, version) = row.standing.read()?;
+    let document = Document::new(row.document, Timestamp::from_unix_ms(row.expires_at));
+    if document.digest().to_string() != row.digest {
+        return Err("its document is not that of its digest");
+    }
+    let asked = Asked {
+        id: parsed(row.id, "its id cannot be read")?,
+        workspace: row.workspace,
+        requester: parsed(row.requester, "its requester cannot be read")?,
+        target: row.target,
+        environment: row.environment,
+        engine: word(row.engine, "its engine is not known")?,
+        agent: parsed(row.agent, "its agent cannot be read")?,
+        effect: word(row.effect, "its effect is not known")?,
+        kind: row.kind,
+        statement: row.statement,
+        reason: row.reason,
+        work: digest(row.work)?,
+        document,
+        requirements: row.requirements,
+        workspace_policy: digest(row.workspace_policy)?,
+        agent_policy: digest(row.agent_policy)?,
+    };
+    let times = (
+        Timestamp::from_unix_ms(row.created_at),
+        Timestamp::from_unix_ms(row.updated_at),
+    );
+    Ok(Request::restored(asked, times, version, state))
+}
+
+pub(super) fn parsed<T: TryFrom<String>>(
+    text: String,
+    wrong: &'static str,
+) -> Result<T, &'static str> {
+    T::try_from(text).map_err(|_| wrong)
+}
+
+/// One of a closed set of words, as serde writes them.
+pub(super) fn word<T: serde::de::DeserializeOwned>(
+    text: String,
+    wrong: &'static str,
+) -> Result<T, &'static str> {
+    serde_json::from_value(serde_json::Value::String(text)).map_err(|_| wrong)
+}
+
+fn digest(text: String) -> Result<Digest, &'static str> {
+    parsed(text, "a digest in it cannot be read")
+}
+
+/// The request of this id in this workspace, if there is one.
+pub(in crate::store) fn load(
+    connection: &Connection,
+    workspace: &str,
+    id: &RequestId,
+) -> rusqlite::Result<Option<Result<Request, Damaged>>> {
+    let row = connection
+        .prepare_cached(LOAD)?
+        .query_row((id.as_str(), workspace), StoredRequest::from_row)
+        .optional()?;
+    Ok(row.map(Request::try_from))
+}
+
+/// Writes a new request. `false`: there is one of this id.
+pub(in crate::store) fn insert(
+    connection: &Connection,
+    request: &Request,
+    sealed: Option<&[u8]>,
+) -> rusqlite::Result<bool> {
+    let asked = request.asked();
+    let state = request.state();
+    let inserted = connection.prepare_cached(INSERT)?.execute(params![
+        asked.id.as_str(),
+        asked.workspace,
+        asked.requester.to_string(),
+        asked.target,
+        asked.environment,
+        asked.engine.as_str(),
+        asked.effect.as_str(),
+        asked.kind,
+        state.status().as_str(),
+        state.due().map(Timestamp::unix_ms),
+        count(state),
+        number(request.version()),
+        request.created().unix_ms(),
+        request.updated().unix_ms(),
+        asked.statement,
+        json(state),
+    ])?;
+    if inserted == 0 {
+        return Ok(false);
+    }
+    connection
+        .prepare_cached(INSERT_DOCUMENT)?
+        .execute(params![
+            asked.id.as_str(),
+            asked.agent.as_str(),
+            asked.reason,
+            asked.work.to_string(),
+            asked.document.text(),
+            asked.document.digest().to_string(),
+            asked.document.expires().unix_ms(),
+            asked.requirements,
+            asked.workspace_policy.to_string(),
+            asked.agent_policy.to_string(),
+        ])?;
+    if let Some(sealed) = sealed.filter(|_| state.status().needs_values()) {
+        connection
+            .prepare_cached(INSERT_VALUES)?
+            .execute((asked.id.as_str(), sealed))?;
+    }
+    Ok(true)
+}
+
+/// Writes the next state of a request, and deletes its values at the end of its life. `false`: the
+/// record is not the one that the change was made from, or its time has run out since.
+pub(in crate::store) fn update(
+    connection: &Connection,
+    change: &Change,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let request = change.request();
+    let state = request.state();
+    let id = request.id().as_str();
+    let updated = connection.prepare_cached(UPDATE)?.execute(params![
+        state.status().as_str(),
+        state.due().map(Timestamp::unix_ms),
+        count(state),
+        number(request.version()),
+        request.updated().unix_ms(),
+        json(state),
+        id,
+        request.asked().workspace,
+        number(change.before()),
+        now.unix_ms(),
+    ])?;
+    if updated != 0 && !state.status().needs_values() {
+        connection.prepare_cached(DELETE_VALUES)?.execute((id,))?;
+    }
+    Ok(updated != 0)
+}
+
+/// The requests whose time has run out and whose records do not say so yet, the oldest first.
+pub(in crate::store) fn overdue(
+    connection: &Connection,
+    now: Timestamp,
+    limit: u32,
+) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare_cached(OVERDUE)?;
+    let rows = statement.query_map((now.unix_ms(), limit), |row| row.get(0))?;
+    rows.collect()
+}
+
+/// The sealed values of a request, while it has some.
+pub(super) fn sealed(connection: &Connection, id: &RequestId) -> rusqlite::Result<Option<Vec<u8>>> {
+    let mut statement = connection.prepare_cached(VALUES)?;
+    statement
+        .query_row((id.as_str(),), |row| row.get(0))
+        .optional()
+}
+
+fn json(state: &State) -> String {
+    // A state is plain structs and text keys: there is nothing that JSON could not hold.
+    serde_json::to_string(state).unwrap_or_default()
+}
+
+fn count(state: &State) -> i64 {
+    i64::try_from(state.votes().len()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+const LOAD: &str = "
+    select r.id, r.workspace, r.requester, r.target, r.environment, r.engine, r.effect, r.kind,
+           r.status, r.due_at, r.votes, r.version, r.created_at, r.updated_at, r.statement, r.state,
+           d.agent, d.reason, d.work, d.document, d.digest, d.expires_at, d.requirements,
+           d.workspace_policy, d.agent_policy
+    from requests r join request_documents d on d.request = r.id
+    where r.id = $1 and r.workspace = $2";
+const INSERT: &str = "
+    insert into requests (id, workspace, requester, target, environment, engine, effect, kind,
+                          status, due_at, votes, version, created_at, updated_at, statement, state)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+    on conflict (id) do nothing";
+const INSERT_DOCUMENT: &str = "
+    insert into request_documents (request, agent, reason, work, document, digest, expires_at,
+                                   requirements, workspace_policy, agent_policy)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+const INSERT_VALUES: &str = "insert into request_values (request, sealed) values ($1, $2)";
+/// A change that was decided before the request's time ran out does not count after it.
+const UPDATE: &str = "
+    update requests
+    set status = $1, due_at = $2, votes = $3, version = $4, updated_at = $5, state = $6
+    where id = $7 and workspace = $8 and version = $9
+      and (due_at is null or due_at > $10 or due_at <= $5)";
+const DELETE_VALUES: &str = "delete from request_values where request = $1";
+const OVERDUE: &str = "select id from requests where due_at <= $1 order by due_at limit $2";
+const VALUES: &str = "select sealed from request_values where request = $1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_first_appear_in_order_because_sqlite_numbers_them_so() {
+        let all = [
+            LOAD,
+            INSERT,
+            INSERT_DOCUMENT,
+            INSERT_VALUES,
+            UPDATE,
+            DELETE_VALUES,
+            OVERDUE,
+            VALUES,
+        ];
+        for sql in all {
+            let mut highest = 0;
+            for rest in sql.split('$').skip(1) {
+                let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                let number: u32 = digits.parse().unwrap();
+                assert!(number <= highest + 1, "${number} comes too early in {sql}");
+                highest = highest.max(number);
+            }
+            assert_ne!(highest, 0, "{sql}");
+        }
+    }
+}
