@@ -9,6 +9,7 @@ mod doctor;
 mod keys;
 mod mcp;
 pub mod output;
+mod policy;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,6 +74,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Keys(keys::KeysArgs),
     Mcp(mcp::McpArgs),
+    Policy(policy::PolicyArgs),
 }
 
 /// The targets that the command line names.
@@ -147,6 +149,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Doctor(args) => doctor::run(args, cli.shared).await,
         Command::Keys(args) => keys::run(args, cli.shared).await,
         Command::Mcp(args) => mcp::run(args, cli.shared).await,
+        Command::Policy(args) => policy::run(args, cli.shared).await,
     }
 }
 

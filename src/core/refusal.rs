@@ -39,8 +39,12 @@ pub enum Code {
     PageGone,
     /// As many values are needed as the statement has placeholders.
     ParameterCount,
+    /// The policy cannot be evaluated, so nothing runs.
+    PolicyUnavailable,
     /// The login can do more than the target allows.
     PrivilegedLogin,
+    /// A review rule of the target's environment refuses the statement.
+    ReviewBlocked,
     /// The statement is larger than the limit.
     StatementTooLarge,
     /// The statement cannot be understood.
@@ -76,7 +80,9 @@ impl Code {
             Self::OutcomeUnknown => "outcome_unknown",
             Self::PageGone => "page_gone",
             Self::ParameterCount => "parameter_count",
+            Self::PolicyUnavailable => "policy_unavailable",
             Self::PrivilegedLogin => "privileged_login",
+            Self::ReviewBlocked => "review_blocked",
             Self::StatementTooLarge => "statement_too_large",
             Self::SyntaxError => "syntax_error",
             Self::TimeLimit => "time_limit",
