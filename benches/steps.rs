@@ -18,9 +18,12 @@ use secondkey::core::audit::{Draft, EventKind};
 use secondkey::core::engine::Engine;
 use secondkey::core::ids::RequestId;
 use secondkey::core::limits::Limits;
-use secondkey::core::policy::{Ask, Decision, Grant, decide};
+use secondkey::core::policy::{
+    Decision, Facts, Grant, Outcome, PolicySet, Question, Standing, decide,
+};
 use secondkey::core::principal::{Principal, PrincipalKind};
 use secondkey::core::request::{Asked, Document, Request, Status};
+use secondkey::core::review::Settings;
 use secondkey::core::statement::{Effect, Statement, parse};
 use secondkey::core::target::Target;
 use secondkey::core::time::{Clock, Timestamp};
@@ -52,6 +55,19 @@ fn parsing(c: &mut Criterion) {
     }
 }
 
+fn target() -> Target {
+    Target {
+        name: "main".parse().unwrap(),
+        engine: Engine::Postgres,
+        environment: "bench".into(),
+        labels: BTreeMap::new(),
+        allow: BTreeSet::from([Effect::Read]),
+        limits: Limits::DEFAULT,
+        trusted: BTreeSet::new(),
+        sync_reads: false,
+    }
+}
+
 struct Bench {
     state: State,
     ids: Ids,
@@ -67,16 +83,7 @@ impl Bench {
         Self {
             state: State::open(folder, Arc::clone(&clock)).unwrap(),
             ids: Ids::new(clock).unwrap(),
-            target: Target {
-                name: "main".parse().unwrap(),
-                engine: Engine::Postgres,
-                environment: "bench".into(),
-                labels: BTreeMap::new(),
-                allow: BTreeSet::from([Effect::Read]),
-                limits: Limits::DEFAULT,
-                trusted: BTreeSet::new(),
-                sync_reads: false,
-            },
+            target: target(),
             principal: Principal::new(PrincipalKind::Ai, "bench"),
             work: Work::Sql {
                 text: POINT.into(),
@@ -88,19 +95,24 @@ impl Bench {
     }
 
     fn grant(&self, request: &RequestId) -> Grant {
-        let decision = decide(&Ask {
+        let (_, decision) = decide(&Question {
             request,
             principal: &self.principal,
+            standing: &Standing::NONE,
             target: &self.target,
             agent: self.state.agent(),
             work: &self.work,
             statement: &self.statement,
             found: None,
             limits: Limits::DEFAULT,
+            policy: &PolicySet::starter(),
+            review: &Settings::DEFAULT,
+            votes: &[],
+            at: Timestamp::from_unix_ms(1_000),
         });
         match decision {
             Decision::Allow(grant) => grant,
-            Decision::Ask(refusal) | Decision::Deny(refusal) => panic!("{refusal}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -259,5 +271,47 @@ fn encoding(c: &mut Criterion) {
     });
 }
 
-criterion_group!(steps, parsing, tokens, audit, requests, encoding);
+/// 200 rules of the shapes that people write, of which few match.
+fn rules() -> String {
+    let mut text =
+        String::from("permit (principal, action, resource) when { context.effect == \"read\" };\n");
+    for number in 0..199 {
+        text.push_str(&match number % 4 {
+            0 => format!("@id(\"r{number}\") forbid (principal, action, resource) when {{ context.touches.contains(\"secret_{number}\") }};\n"),
+            1 => format!("@id(\"r{number}\") @ask(\"1 of dba\") permit (principal is Ai, action, resource == Target::\"t{number}\") when {{ context.effect == \"write\" }};\n"),
+            2 => format!("@id(\"r{number}\") @limit(\"rows=50\") permit (principal, action, resource) when {{ principal.groups.contains(\"team_{number}\") && context.level <= 1 }};\n"),
+            _ => format!("@id(\"r{number}\") forbid (principal, action, resource) when {{ resource.environment == \"env_{number}\" && context.hour > 18 }};\n"),
+        });
+    }
+    text
+}
+
+fn policy(c: &mut Criterion) {
+    let policy = PolicySet::load(&rules(), "bench.cedar", None).unwrap();
+    assert_eq!(policy.len(), 200);
+    let statement = parse(Engine::Postgres, JOIN).unwrap();
+    let target = target();
+    let principal = Principal::new(PrincipalKind::Ai, "bench");
+    let facts = Facts {
+        principal: &principal,
+        standing: &Standing::NONE,
+        target: &target,
+        effect: statement.effect,
+        statement: &statement,
+        capability: None,
+        findings: &[],
+        rows: None,
+        at: SystemClock.now(),
+    };
+    assert_eq!(policy.judge(&facts).outcome, Outcome::Allow);
+    c.bench_function("policy/judge_200_rules", |b| {
+        b.iter(|| policy.judge(black_box(&facts)));
+    });
+    let starter = PolicySet::starter();
+    c.bench_function("policy/judge_starter", |b| {
+        b.iter(|| starter.judge(black_box(&facts)));
+    });
+}
+
+criterion_group!(steps, parsing, tokens, policy, audit, requests, encoding);
 criterion_main!(steps);

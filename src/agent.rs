@@ -7,6 +7,7 @@ pub mod collect;
 pub mod pages;
 pub mod spool;
 
+mod policy;
 mod record;
 
 use std::collections::BTreeMap;
@@ -21,14 +22,17 @@ use tokio_util::sync::CancellationToken;
 use crate::core::answer::{Column, Row};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::{AgentId, HandleId};
+use crate::core::policy::Judgement;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::Ending;
+use crate::core::review::Settings;
 use crate::core::statement::{Effect, Statement};
 use crate::core::target::Target;
 use crate::core::time::Clock;
 use crate::core::token::{Claims, VerifiedToken};
 use crate::core::work::Work;
 use crate::exec::{Executor, ParsePool};
+use crate::policies::Policies;
 use crate::store::{Dispatched, Start, State, StoreError};
 
 pub use pages::Pages;
@@ -40,6 +44,8 @@ pub struct Agent {
     parser: Arc<ParsePool>,
     state: State,
     pages: Arc<Pages>,
+    policies: Arc<Policies>,
+    review: Settings,
     clock: Arc<dyn Clock>,
     /// Held by each run that is under way.
     working: Arc<RwLock<()>>,
@@ -56,6 +62,10 @@ pub struct Parts {
     pub state: State,
     /// Rows beyond the first page.
     pub pages: Arc<Pages>,
+    /// Its own policy.
+    pub policies: Arc<Policies>,
+    /// What becomes of what the review rules find.
+    pub review: Settings,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -133,6 +143,13 @@ pub struct NotRun {
     pub found: Option<Arc<Statement>>,
 }
 
+/// Work that the agent has judged and lets run.
+struct Judged {
+    executor: Arc<Executor>,
+    statement: Arc<Statement>,
+    judgement: Judgement,
+}
+
 impl From<Refusal> for NotRun {
     fn from(refusal: Refusal) -> Self {
         Self {
@@ -150,6 +167,8 @@ impl Agent {
             parser,
             state,
             pages,
+            policies,
+            review,
             clock,
         } = parts;
         Self {
@@ -157,6 +176,8 @@ impl Agent {
             parser,
             state,
             pages,
+            policies,
+            review,
             clock,
             working: Arc::default(),
         }
@@ -178,6 +199,11 @@ impl Agent {
     /// The rows that wait for collection.
     pub fn pages(&self) -> &Pages {
         &self.pages
+    }
+
+    /// Its own policy.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// The engine that serves a target.
@@ -203,19 +229,24 @@ impl Agent {
             }
         };
         match self.judge(&verified).await {
-            Ok(_) if cancel.is_cancelled() => {
+            Ok(..) if cancel.is_cancelled() => {
                 let refusal = record::cancelled();
                 self.record_refusal(Some(verified.claims()), &refusal)
                     .await?;
                 Err(refusal.into())
             }
-            Ok((executor, statement)) => {
+            Ok(Judged {
+                executor,
+                statement,
+                judgement,
+            }) => {
                 let working = Arc::clone(&self.working).read_owned().await;
                 let agent = Arc::clone(self);
                 let task = tokio::spawn(async move {
                     let _working = working;
+                    let verified = verified.narrowed(judgement.limits);
                     agent
-                        .run_to_the_end(verified, &executor, statement, cancel)
+                        .run_to_the_end(verified, &executor, (statement, judgement), cancel)
                         .await
                 });
                 task.await
@@ -230,11 +261,9 @@ impl Agent {
         }
     }
 
-    /// Parses and judges the work anew and holds the finding against the token's ceiling.
-    async fn judge(
-        &self,
-        token: &VerifiedToken,
-    ) -> Result<(Arc<Executor>, Arc<Statement>), NotRun> {
+    /// Parses and judges the work anew, and holds the finding against the token's ceiling and the
+    /// agent's own policy.
+    async fn judge(&self, token: &VerifiedToken) -> Result<Judged, NotRun> {
         let claims = token.claims();
         let executor = self.executors.get(&claims.target).ok_or_else(|| {
             Refusal::new(
@@ -259,7 +288,15 @@ impl Agent {
                 found: Some(statement),
             });
         }
-        Ok((Arc::clone(executor), statement))
+        let target = executor.target();
+        let judgement = policy::judge(self, claims, target, &statement);
+        // No approval travels with a token yet.
+        policy::approvals_met(&judgement, &[], &claims.sub, (target, &statement))?;
+        Ok(Judged {
+            executor: Arc::clone(executor),
+            statement,
+            judgement,
+        })
     }
 
     /// From the intent to the outcome, both of them recorded.
@@ -267,12 +304,13 @@ impl Agent {
         &self,
         token: VerifiedToken,
         executor: &Executor,
-        statement: Arc<Statement>,
+        (statement, judgement): (Arc<Statement>, Judgement),
         cancel: CancellationToken,
     ) -> Result<Report, Refusal> {
         let claims = token.claims().clone();
         let effect = statement.effect;
-        self.begin(&claims, &statement, executor.target()).await?;
+        self.begin(&claims, &statement, (&judgement, executor.target()))
+            .await?;
         let started = self.clock.now();
         let cancel = if effect == Effect::Read {
             cancel
@@ -318,12 +356,13 @@ impl Agent {
         &self,
         claims: &Claims,
         statement: &Statement,
-        target: &Target,
+        (judgement, target): (&Judgement, &Target),
     ) -> Result<(), Refusal> {
         let intent = self
             .draft(EventKind::ExecutionStarted, claims)
             .agent(self.id())
             .effect(statement.effect)
+            .policy(&judgement.digest, &judgement.rules)
             .token(&claims.jti)
             .work(&claims.work);
         let start = Start {

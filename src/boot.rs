@@ -1,16 +1,19 @@
 //! The one place where the parts are put together.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::agent::{Agent, Pages, Parts};
 use crate::broker::Broker;
 use crate::config::{Config, TargetConfig};
 use crate::core::audit::Draft;
+use crate::core::policy::PolicySet;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::time::Clock;
 use crate::exec::{Executor, ParsePool, Settings};
 use crate::ids::Ids;
+use crate::policies::Policies;
 use crate::store::State;
 
 /// Everything of local mode: broker and agent in one process, over one state folder.
@@ -49,11 +52,15 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
         .iter()
         .map(|config| config.target.clone())
         .collect();
+    let workspace = policies(config.policy, PolicySet::starter(), clock)?;
+    let own = policies(config.agent_policy, PolicySet::agent_default(), clock)?;
     let agent = Agent::new(Parts {
         executors: executors(config.targets, &parser)?,
         parser: Arc::clone(&parser),
         state: state.clone(),
         pages: Arc::new(pages),
+        policies: own,
+        review: config.review.clone(),
         clock: Arc::clone(clock),
     });
     let broker = Broker {
@@ -62,12 +69,30 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
         state: state.clone(),
         parser,
         ids,
+        policies: workspace,
+        review: config.review,
         clock: Arc::clone(clock),
     };
     Ok(Local {
         broker: Arc::new(broker),
         state,
     })
+}
+
+/// The policy of a file, else the one that ships with the program.
+fn policies(
+    file: Option<PathBuf>,
+    built_in: Arc<PolicySet>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<Policies>, Refusal> {
+    let clock = Arc::clone(clock);
+    Ok(Arc::new(match file {
+        None => Policies::built_in(built_in, clock),
+        Some(file) => Policies::follow(file, clock).map_err(|unusable| {
+            Refusal::new(Code::PolicyUnavailable, unusable.to_string())
+                .hint("see `secondkey policy check`")
+        })?,
+    }))
 }
 
 /// Starts the threads that statements are parsed on.

@@ -11,10 +11,12 @@ use crate::agent::Agent;
 use crate::core::audit::{Draft, EventKind};
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
+use crate::core::review::Settings;
 use crate::core::target::Target;
 use crate::core::time::Clock;
 use crate::exec::ParsePool;
 use crate::ids::Ids;
+use crate::policies::Policies;
 use crate::store::State;
 
 /// The deciding part: in local mode inside `secondkey mcp`.
@@ -30,6 +32,10 @@ pub struct Broker {
     pub parser: Arc<ParsePool>,
     /// New ids.
     pub ids: Ids,
+    /// The workspace's policy.
+    pub policies: Arc<Policies>,
+    /// What becomes of what the review rules find.
+    pub review: Settings,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

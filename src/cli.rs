@@ -9,6 +9,7 @@ mod doctor;
 mod keys;
 mod mcp;
 pub mod output;
+mod policy;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -74,6 +75,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Keys(keys::KeysArgs),
     Mcp(mcp::McpArgs),
+    Policy(policy::PolicyArgs),
 }
 
 /// The targets that the command line names.
@@ -145,7 +147,8 @@ fn runtime(command: &Command) -> std::io::Result<Runtime> {
         | Command::Demo(_)
         | Command::Doctor(_)
         | Command::Keys(_)
-        | Command::Mcp(_) => Builder::new_multi_thread(),
+        | Command::Mcp(_)
+        | Command::Policy(_) => Builder::new_multi_thread(),
     };
     builder.enable_all().build()
 }
@@ -162,6 +165,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Doctor(args) => doctor::run(args, cli.shared).await,
         Command::Keys(args) => keys::run(args, cli.shared).await,
         Command::Mcp(args) => mcp::run(args, cli.shared).await,
+        Command::Policy(args) => policy::run(args, cli.shared).await,
     }
 }
 

@@ -11,7 +11,6 @@ mod keyring;
 mod meant;
 mod os_user;
 mod problem;
-mod quantity;
 mod secret;
 mod surroundings;
 mod written;
@@ -27,6 +26,7 @@ pub use problem::{Place, Problem, Problems};
 pub use surroundings::{Environment, Surroundings};
 
 use crate::core::limits::Limits;
+use crate::core::review::Settings;
 use crate::core::target::Target;
 use document::Source;
 use meant::Reading;
@@ -55,6 +55,12 @@ pub struct Config {
     pub home: Home,
     /// The targets, at least one: those of the file in its order, then the others.
     pub targets: Vec<TargetConfig>,
+    /// The file of the workspace's policy, where one is named.
+    pub policy: Option<PathBuf>,
+    /// The file of the agent's own policy, where one is named.
+    pub agent_policy: Option<PathBuf>,
+    /// What becomes of what the review rules find.
+    pub review: Settings,
     /// The configuration file that was read.
     pub file: Option<PathBuf>,
     /// What is allowed but should be known.
@@ -97,11 +103,21 @@ pub fn load(flags: &Flags, around: &Surroundings) -> Result<Config, Problems> {
     }
     let mut reading = Reading::new(around, problems);
     let path = file.map(|file| reading.file(file.path, file.shown));
+    let folder = path
+        .as_deref()
+        .and_then(Path::parent)
+        .unwrap_or(Path::new("."));
+    let policy = reading.policy(written.policy.as_ref(), folder);
+    let agent_policy = reading.policy(written.agent_policy.as_ref(), folder);
+    let review = reading.review(&written.review);
     let targets = targets(written, given, path.as_deref(), &mut reading);
     let (problems, warnings) = (reading.problems, reading.warnings);
     problems.unless_any(home.map(|home| Config {
         home,
         targets,
+        policy,
+        agent_policy,
+        review,
         file: path,
         warnings,
     }))

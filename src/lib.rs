@@ -15,5 +15,6 @@ pub mod demo;
 pub mod exec;
 pub mod ids;
 pub mod mcp;
+pub mod policies;
 pub mod store;
 pub mod telemetry;

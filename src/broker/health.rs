@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Health {
     /// The audit log could be written just now.
     pub audit: bool,
+    /// Policies whose file is broken, so that an older state of it is in force.
+    pub stale_policies: Vec<&'static str>,
     /// Each target.
     pub targets: Vec<TargetHealth>,
 }
@@ -34,7 +36,18 @@ pub async fn look(broker: &Broker, caller: &Caller) -> Health {
     let targets = join_all(broker.targets.iter().map(|target| reach(broker, target))).await;
     let draft = broker.draft(EventKind::HealthChecked, caller);
     let audit = broker.state.log().append(draft).await.is_ok();
-    Health { audit, targets }
+    let policies = [
+        ("workspace", broker.policies.problem()),
+        ("agent", broker.agent.policies().problem()),
+    ];
+    let stale = policies
+        .into_iter()
+        .filter(|(_, problem)| problem.is_some());
+    Health {
+        audit,
+        stale_policies: stale.map(|(name, _)| name).collect(),
+        targets,
+    }
 }
 
 async fn reach(broker: &Broker, target: &Target) -> TargetHealth {

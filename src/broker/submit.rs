@@ -8,7 +8,7 @@ use crate::broker::{Broker, Caller};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::RequestId;
 use crate::core::limits::{Limits, PARAMETERS};
-use crate::core::policy::{Ask, Decision, Grant, decide};
+use crate::core::policy::{Decision, Grant, Judgement, Question, Standing, decide};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::statement::Statement;
 use crate::core::target::Target;
@@ -69,10 +69,11 @@ pub async fn submit(
             request: &request,
             prepared: &prepared,
         };
-        let grant = attempt
+        let (judgement, grant) = attempt
             .decide(found.as_deref(), draft(EventKind::RequestRefused))
             .await?;
-        attempt.record_allowed(found.as_deref(), draft(EventKind::RequestAllowed));
+        let allowed = draft(EventKind::RequestAllowed);
+        attempt.record_allowed(found.as_deref(), &judgement, allowed);
         let keys = broker.state.token_keys()?;
         let token = keys
             .signer
@@ -143,7 +144,11 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn decide(&self, found: Option<&Statement>, draft: Draft) -> Result<Grant, Refusal> {
+    async fn decide(
+        &self,
+        found: Option<&Statement>,
+        draft: Draft,
+    ) -> Result<(Judgement, Grant), Refusal> {
         let Prepared {
             target,
             work,
@@ -151,35 +156,40 @@ impl Attempt<'_> {
             limits,
             ..
         } = self.prepared;
-        let decision = decide(&Ask {
+        let (judgement, decision) = decide(&Question {
             request: self.request,
             principal: &self.caller.principal,
+            standing: &Standing::NONE,
             target,
             agent: self.broker.agent.id(),
             work,
             statement,
             found,
             limits: *limits,
+            policy: &self.broker.policies.current(),
+            review: &self.broker.review,
+            votes: &[],
+            at: self.broker.clock.now(),
         });
-        match decision {
-            Decision::Allow(grant) => Ok(grant),
-            Decision::Ask(refusal) | Decision::Deny(refusal) => {
-                let draft = self.describe(found, draft);
-                self.broker.record_refusal(draft, &refusal).await?;
-                Err(refusal)
-            }
-        }
+        let refusal = match decision {
+            Decision::Allow(grant) => return Ok((judgement, grant)),
+            Decision::NeedsApproval(needed) => needed.refusal,
+            Decision::Deny(refusal) => refusal,
+        };
+        let draft = self.describe(found, &judgement, draft);
+        self.broker.record_refusal(draft, &refusal).await?;
+        Err(refusal)
     }
 
     /// Queued, not awaited: the agent's intent comes after it in the same queue and is awaited.
-    fn record_allowed(&self, found: Option<&Statement>, draft: Draft) {
+    fn record_allowed(&self, found: Option<&Statement>, judgement: &Judgement, draft: Draft) {
         self.broker
             .state
             .log()
-            .append_soon(self.describe(found, draft));
+            .append_soon(self.describe(found, judgement, draft));
     }
 
-    fn describe(&self, found: Option<&Statement>, draft: Draft) -> Draft {
+    fn describe(&self, found: Option<&Statement>, judgement: &Judgement, draft: Draft) -> Draft {
         let Prepared {
             target,
             work,
@@ -191,6 +201,7 @@ impl Attempt<'_> {
         let draft = draft
             .target(target.name.as_str())
             .statement(judged)
+            .policy(&judgement.digest, &judgement.rules)
             .work(&work.digest());
         let draft = match reason {
             Some(reason) => draft.text("reason", reason),

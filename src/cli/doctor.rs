@@ -102,9 +102,19 @@ fn configuration(config: &Config) -> Section {
         )
     };
     let warnings = config.warnings.iter().map(warning);
+    let policies = [
+        ("workspace's", &config.policy),
+        ("agent's", &config.agent_policy),
+    ];
+    let policies = policies.map(|(whose, file)| match file {
+        Some(file) => Check::good(format!("the {whose} policy is {}", file.display())),
+        None => Check::good(format!("the {whose} policy is the one built in")),
+    });
     Section::new(
         "configuration",
-        std::iter::once(Check::good(read)).chain(warnings),
+        std::iter::once(Check::good(read))
+            .chain(policies)
+            .chain(warnings),
     )
 }
 

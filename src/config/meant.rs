@@ -9,11 +9,13 @@ use crate::config::TargetConfig;
 use crate::config::database_url::DatabaseUrl;
 use crate::config::document::At;
 use crate::config::problem::{Place, Problem, Problems};
-use crate::config::quantity;
-use crate::config::secret::{FORMS, Reference};
+use crate::config::secret::{FORMS, Reference, reason};
 use crate::config::surroundings::Surroundings;
-use crate::config::written::{WrittenLimits, WrittenTarget};
+use crate::config::written::{WrittenLevel, WrittenLimits, WrittenTarget};
 use crate::core::limits::Limits;
+use crate::core::policy::PolicySet;
+use crate::core::quantity;
+use crate::core::review::{Level, Settings};
 use crate::core::statement::Effect;
 use crate::core::target::{Target, TargetName};
 
@@ -53,6 +55,69 @@ impl<'a> Reading<'a> {
             ));
         }
         path
+    }
+
+    /// The file of a policy, which is read here only to say what is wrong with it.
+    pub(super) fn policy(
+        &mut self,
+        written: Option<&At<String>>,
+        folder: &Path,
+    ) -> Option<PathBuf> {
+        let at = written?;
+        let path = folder.join(&at.value);
+        match std::fs::read_to_string(&path) {
+            Err(error) => self.problem(
+                &at.place,
+                format!(
+                    "the policy `{}` cannot be read: {}",
+                    path.display(),
+                    reason(&error)
+                ),
+                "",
+            ),
+            Ok(text) => {
+                let checked = PolicySet::load(&text, &path.display().to_string(), None);
+                for problem in checked
+                    .err()
+                    .map(|problems| problems.list)
+                    .into_iter()
+                    .flatten()
+                {
+                    let place = Place::Position {
+                        file: path.clone(),
+                        line: problem.line,
+                        column: problem.column,
+                    };
+                    self.problem(&place, problem.message, problem.hint);
+                }
+            }
+        }
+        if writable_by_others(&path) {
+            self.warnings.push(Problem::new(
+                Place::File(path.clone()),
+                "other users can change this policy, and with it what runs without approval",
+                "make it yours alone: chmod go-w",
+            ));
+        }
+        Some(path)
+    }
+
+    /// The levels of the review rules.
+    pub(super) fn review(&mut self, written: &[(String, Vec<WrittenLevel>)]) -> Settings {
+        let mut settings = Settings::default();
+        for (environment, levels) in written {
+            for WrittenLevel { rule, level } in levels {
+                match Level::named(&level.value) {
+                    Some(level) => settings.set(environment, *rule, level),
+                    None => self.problem(
+                        &level.place,
+                        format!("`{}` is not a level", level.value.escape_debug()),
+                        "the levels are `off`, `warn` and `block`",
+                    ),
+                }
+            }
+        }
+        settings
     }
 
     /// Two targets have one name.

@@ -5,12 +5,19 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::config::database_url;
 use crate::config::document::{At, Source, Table};
 use crate::config::problem::{Place, Problem, Problems};
+use crate::core::review::Rule;
 
 /// What a configuration file says.
 #[derive(Debug, Default)]
 pub(super) struct Written {
     /// `[limits]`.
     pub limits: WrittenLimits,
+    /// `policy`: the file of the workspace's policy.
+    pub policy: Option<At<String>>,
+    /// `agent_policy`: the file of the agent's own policy.
+    pub agent_policy: Option<At<String>>,
+    /// `[review.ENVIRONMENT]`: each environment with its rules and levels as written.
+    pub review: Vec<(String, Vec<WrittenLevel>)>,
     /// `[targets.NAME]`, in the order of the file.
     pub targets: Vec<WrittenTarget>,
 }
@@ -42,6 +49,15 @@ pub(super) struct WrittenTarget {
     pub limits: WrittenLimits,
 }
 
+/// A review rule, with its level as written.
+#[derive(Debug)]
+pub(super) struct WrittenLevel {
+    /// The rule.
+    pub rule: Rule,
+    /// The level.
+    pub level: At<String>,
+}
+
 /// Limits.
 #[derive(Debug, Default)]
 pub(super) struct WrittenLimits {
@@ -59,11 +75,15 @@ pub(super) fn from_file(source: &Source, problems: &mut Problems) -> Written {
         return Written::default();
     };
     let top = source.top(&entries);
-    top.only(&["limits", "targets"], problems);
+    let known = ["agent_policy", "limits", "policy", "review", "targets"];
+    top.only(&known, problems);
     let targets = top.table("targets", problems);
     let targets = targets.map(|table| table.tables(problems));
     Written {
         limits: limits(&top, problems),
+        policy: top.text("policy", problems),
+        agent_policy: top.text("agent_policy", problems),
+        review: review(&top, problems),
         targets: targets
             .unwrap_or_default()
             .into_iter()
@@ -135,6 +155,24 @@ fn target(name: At<String>, table: &Table<'_>, problems: &mut Problems) -> Writt
         sync_reads: table.truth("sync_reads", problems),
         limits: limits(table, problems),
     }
+}
+
+fn review(top: &Table<'_>, problems: &mut Problems) -> Vec<(String, Vec<WrittenLevel>)> {
+    let Some(review) = top.table("review", problems) else {
+        return Vec::new();
+    };
+    let names: Vec<&str> = Rule::ALL.iter().map(|rule| rule.as_str()).collect();
+    let mut written = Vec::new();
+    for (environment, table) in review.tables(problems) {
+        table.only(&names, problems);
+        let level = |rule: &Rule| {
+            let level = table.text(rule.as_str(), problems)?;
+            Some(WrittenLevel { rule: *rule, level })
+        };
+        let levels = Rule::ALL.iter().filter_map(level).collect();
+        written.push((environment.value, levels));
+    }
+    written
 }
 
 fn limits(table: &Table<'_>, problems: &mut Problems) -> WrittenLimits {

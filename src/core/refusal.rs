@@ -41,10 +41,14 @@ pub enum Code {
     PageGone,
     /// As many values are needed as the statement has placeholders.
     ParameterCount,
+    /// The policy cannot be evaluated, so nothing runs.
+    PolicyUnavailable,
     /// The login can do more than the target allows.
     PrivilegedLogin,
     /// The request is in a state in which this cannot be done.
     RequestState,
+    /// A review rule of the target's environment refuses the statement.
+    ReviewBlocked,
     /// The statement is larger than the limit.
     StatementTooLarge,
     /// The statement cannot be understood.
@@ -85,8 +89,10 @@ impl Code {
             Self::OutcomeUnknown => "outcome_unknown",
             Self::PageGone => "page_gone",
             Self::ParameterCount => "parameter_count",
+            Self::PolicyUnavailable => "policy_unavailable",
             Self::PrivilegedLogin => "privileged_login",
             Self::RequestState => "request_state",
+            Self::ReviewBlocked => "review_blocked",
             Self::StatementTooLarge => "statement_too_large",
             Self::SyntaxError => "syntax_error",
             Self::TimeLimit => "time_limit",

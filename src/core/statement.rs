@@ -4,6 +4,7 @@
 //! executor then resolves those names against the catalogue of the database and takes the worse.
 //! Unknown syntax and unknown functions count as the worst effect. Nothing here runs SQL.
 
+mod clauses;
 pub mod effect;
 pub mod mysql;
 pub mod names;
@@ -18,6 +19,7 @@ use std::collections::BTreeSet;
 use crate::core::engine::Engine;
 use crate::core::limits::STATEMENT_BYTES;
 use crate::core::refusal::{Code, Refusal};
+use crate::core::review;
 
 /// How an executor has to run a statement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,6 +50,16 @@ pub struct Statement {
     pub reads: BTreeSet<Name>,
     /// Relations it changes, creates or drops.
     pub writes: BTreeSet<Name>,
+    /// Columns it sets, each with its table as the schema where that can be seen; `*` where not all
+    /// of them can. Empty where it sets none.
+    pub columns_written: BTreeSet<Name>,
+    /// Every function that it calls by name, built-in ones too.
+    pub functions: BTreeSet<Name>,
+    /// Whether an `UPDATE` or `DELETE` has a `WHERE`; nothing for other statements and where that
+    /// cannot be seen.
+    pub has_where: Option<bool>,
+    /// What the review rules find in the text. A shape that is not known has no finding.
+    pub findings: BTreeSet<review::Rule>,
     /// Everything it names that only the engine's catalogue can judge.
     pub names: Names,
     /// How many values its placeholders need: the highest number used.

@@ -20,6 +20,11 @@ pub struct TargetName(String);
 pub struct MalformedTargetName;
 
 impl TargetName {
+    /// The name of a target whose owner gave it none.
+    pub fn main() -> Self {
+        Self("main".to_owned())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -5,6 +5,7 @@ mod demo;
 mod doctor;
 mod help;
 mod install;
+mod policy;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

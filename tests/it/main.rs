@@ -28,6 +28,7 @@ mod cli;
 mod corpus;
 mod exec;
 mod mcp;
+mod policy;
 mod store;
 mod stories;
 mod support;

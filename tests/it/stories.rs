@@ -8,6 +8,7 @@ mod door;
 mod heartbeat;
 mod leaving;
 mod paging;
+mod policy;
 mod processes;
 mod stdin;
 mod time_limit;

@@ -110,6 +110,14 @@ impl Draft {
         self.put("token", token.as_str().into())
     }
 
+    /// Adds the digest of the policy that decided, and the rules in it that did.
+    pub fn policy(self, digest: &Digest, rules: &[String]) -> Self {
+        let rules = rules.iter().map(|rule| Value::from(tidy(rule)));
+        let rules = Value::Array(rules.collect());
+        self.put("policy", digest.to_string().into())
+            .put("rules", rules)
+    }
+
     /// Adds the agent.
     pub fn agent(self, agent: &AgentId) -> Self {
         self.put("agent", agent.as_str().into())

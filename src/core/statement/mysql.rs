@@ -23,6 +23,7 @@ pub use resolve::{Catalogue, ColumnKind, View, resolve};
 
 use crate::core::engine::Engine;
 use crate::core::refusal::Refusal;
+use crate::core::statement::clauses::{self, Lexeme};
 use crate::core::statement::{Effect, Names, Shape, Statement};
 use lexer::{Kind, Token};
 
@@ -38,6 +39,10 @@ pub(super) fn parse(sql: &str) -> Result<Statement, Refusal> {
         reasons: Vec::new(),
         reads: BTreeSet::new(),
         writes: BTreeSet::new(),
+        columns_written: BTreeSet::new(),
+        functions: BTreeSet::new(),
+        has_where: None,
+        findings: BTreeSet::new(),
         names: Names::default(),
         placeholders: tokens.iter().filter(|t| t.kind == Kind::Parameter).count(),
         redacted: render::redacted(tokens),
@@ -48,7 +53,26 @@ pub(super) fn parse(sql: &str) -> Result<Statement, Refusal> {
     }
     verbs::judge(tokens, &mut out);
     system_schemas(&mut out);
+    clauses::inspect(tokens, &mut out);
     Ok(out)
+}
+
+impl Lexeme for Token {
+    fn is_word(&self, words: &[&str]) -> bool {
+        self.is_any(words)
+    }
+
+    fn is_symbol(&self, symbol: &str) -> bool {
+        self.is_symbol(symbol)
+    }
+
+    fn as_name(&self) -> Option<String> {
+        self.name().map(str::to_ascii_lowercase)
+    }
+
+    fn as_literal(&self) -> Option<&str> {
+        matches!(self.kind, Kind::Number | Kind::Text).then_some(self.text.as_str())
+    }
 }
 
 /// A text for the server to prepare and never to execute. Its grammar takes it only when `sql` is

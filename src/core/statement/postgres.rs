@@ -10,6 +10,7 @@ pub(crate) mod functions;
 mod nodes;
 mod redact;
 pub mod resolve;
+mod review;
 mod size;
 mod syntax;
 mod tree;
@@ -34,6 +35,7 @@ pub(super) fn parse(sql: &str) -> Result<Statement, Refusal> {
     let mut found = blank();
     found.redacted = redact::redacted(sql);
     walk::Walk::new(&mut found).top(tree);
+    review::inspect(tree, &mut found);
     Ok(found)
 }
 
@@ -47,6 +49,10 @@ fn blank() -> Statement {
         reasons: Vec::new(),
         reads: BTreeSet::new(),
         writes: BTreeSet::new(),
+        columns_written: BTreeSet::new(),
+        functions: BTreeSet::new(),
+        has_where: None,
+        findings: BTreeSet::new(),
         names: Names::default(),
         placeholders: 0,
         redacted: String::new(),

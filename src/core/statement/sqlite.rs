@@ -16,10 +16,11 @@ use std::collections::BTreeSet;
 
 use crate::core::engine::Engine;
 use crate::core::refusal::Refusal;
+use crate::core::statement::clauses::{self, Lexeme};
 use crate::core::statement::{Effect, Name, Names, Statement};
 
 use functions::Standing;
-use token::Token;
+use token::{Kind, Token};
 use verb::Verb;
 
 /// Parses one statement.
@@ -40,6 +41,10 @@ pub(super) fn parse(sql: &str) -> Result<Statement, Refusal> {
         reasons: Vec::new(),
         reads: names::relations(only),
         writes: BTreeSet::new(),
+        columns_written: BTreeSet::new(),
+        functions: BTreeSet::new(),
+        has_where: None,
+        findings: BTreeSet::new(),
         names: Names::default(),
         placeholders: placeholders::count(only)?,
         redacted: redact::redact(only),
@@ -47,7 +52,29 @@ pub(super) fn parse(sql: &str) -> Result<Statement, Refusal> {
     };
     judge_verb(&mut statement, only, &verb);
     judge_names(&mut statement, only);
+    clauses::inspect(only, &mut statement);
     Ok(statement)
+}
+
+impl Lexeme for Token<'_> {
+    fn is_word(&self, words: &[&str]) -> bool {
+        self.kind == Kind::Word
+            && words
+                .iter()
+                .any(|word| self.text.eq_ignore_ascii_case(word))
+    }
+
+    fn is_symbol(&self, symbol: &str) -> bool {
+        self.is_punct(symbol)
+    }
+
+    fn as_name(&self) -> Option<String> {
+        self.name()
+    }
+
+    fn as_literal(&self) -> Option<&str> {
+        matches!(self.kind, Kind::Number | Kind::Text).then_some(self.text)
+    }
 }
 
 /// Cuts a text into statements; empty ones are left out.
@@ -113,6 +140,7 @@ fn judge_verb(statement: &mut Statement, tokens: &[Token<'_>], verb: &Verb) {
 fn judge_names(statement: &mut Statement, tokens: &[Token<'_>]) {
     let explains = statement.kind == "explain";
     for function in names::functions(tokens, &statement.kind) {
+        statement.functions.insert(Name::bare(function.as_str()));
         let pragma = pragma::changes_as_table(&function);
         match functions::standing(&function) {
             Standing::Harmless => {}

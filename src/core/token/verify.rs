@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use ed25519_dalek::{Signature, VerifyingKey};
 
 use crate::core::ids::AgentId;
+use crate::core::limits::Limits;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::time::Timestamp;
 use crate::core::token::Claims;
@@ -73,6 +74,13 @@ impl VerifiedToken {
     /// The work that it allows.
     pub fn work(&self) -> &Work {
         &self.work
+    }
+
+    /// The same permission with limits that are at most these.
+    #[must_use]
+    pub fn narrowed(mut self, limits: Limits) -> Self {
+        self.claims.limits = self.claims.limits.intersect(limits);
+        self
     }
 }
 

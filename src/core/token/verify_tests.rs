@@ -10,8 +10,9 @@ use super::*;
 use crate::core::engine::Engine;
 use crate::core::ids::{RequestId, TokenId};
 use crate::core::limits::Limits;
-use crate::core::policy::{Ask, Decision, Grant, decide};
+use crate::core::policy::{Decision, Grant, PolicySet, Question, Standing, decide};
 use crate::core::principal::{Principal, PrincipalKind};
+use crate::core::review::Settings;
 use crate::core::statement::{Effect, Name, Names, Shape, Statement};
 use crate::core::target::{Target, TargetName};
 use crate::core::token::{SignedToken, Signer, TOKEN_LIFE_MS};
@@ -50,6 +51,10 @@ fn grant(work: &Work) -> Grant {
         reads: BTreeSet::from([Name::bare("users")]),
         writes: BTreeSet::new(),
         names: Names::default(),
+        columns_written: BTreeSet::new(),
+        functions: BTreeSet::new(),
+        has_where: None,
+        findings: BTreeSet::new(),
         placeholders: 2,
         redacted: work.text().into(),
     };
@@ -63,19 +68,24 @@ fn grant(work: &Work) -> Grant {
         trusted: BTreeSet::new(),
         sync_reads: false,
     };
-    let decision = decide(&Ask {
+    let (_, decision) = decide(&Question {
         request: &RequestId::new(1_700_000_000_000, [5; 10]),
         principal: &Principal::new(PrincipalKind::Ai, "ada/test"),
+        standing: &Standing::NONE,
         target: &target,
         agent: &agent(1),
         work,
         statement: &statement,
         found: None,
         limits: Limits::DEFAULT,
+        policy: &PolicySet::starter(),
+        review: &Settings::DEFAULT,
+        votes: &[],
+        at: Timestamp::from_unix_ms(1_000),
     });
     match decision {
         Decision::Allow(grant) => grant,
-        Decision::Ask(refusal) | Decision::Deny(refusal) => panic!("{refusal:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

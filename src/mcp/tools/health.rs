@@ -12,6 +12,10 @@ pub(super) struct Health {
     version: &'static str,
     /// The audit log can be written
     audit: bool,
+    /// Policies whose file is broken: the last good one is in force
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    stale_policies: Vec<&'static str>,
     targets: Vec<Reached>,
 }
 
@@ -33,9 +37,12 @@ pub(super) async fn call(context: &Context<'_>) -> Health {
     };
     let targets: Vec<Reached> = found.targets.into_iter().map(reached).collect();
     Health {
-        ok: found.audit && targets.iter().all(|target| target.ok),
+        ok: found.audit
+            && found.stale_policies.is_empty()
+            && targets.iter().all(|target| target.ok),
         version: env!("CARGO_PKG_VERSION"),
         audit: found.audit,
+        stale_policies: found.stale_policies,
         targets,
     }
 }

@@ -10,9 +10,10 @@ use secondkey::core::answer::{Column, Row};
 use secondkey::core::engine::Engine;
 use secondkey::core::ids::{AgentId, RequestId, TokenId};
 use secondkey::core::limits::Limits;
-use secondkey::core::policy::{Ask, Decision, decide};
+use secondkey::core::policy::{Decision, PolicySet, Question, Standing, decide};
 use secondkey::core::principal::{Principal, PrincipalKind};
 use secondkey::core::refusal::{Code, Refusal};
+use secondkey::core::review;
 use secondkey::core::statement::{Effect, Statement};
 use secondkey::core::target::Target;
 use secondkey::core::time::Timestamp;
@@ -148,19 +149,25 @@ impl Runner {
         let principal = Principal::new(PrincipalKind::Ai, "test");
         let request = RequestId::new(1, [1; 10]);
         let agent = AgentId::new(1, [2; 10]);
-        let decision = decide(&Ask {
+        let (_, decision) = decide(&Question {
             request: &request,
             principal: &principal,
+            standing: &Standing::NONE,
             target: &self.target,
             agent: &agent,
             work: &work,
             statement: &statement,
             found: None,
             limits: self.limits,
+            policy: &PolicySet::starter(),
+            review: &review::Settings::DEFAULT,
+            votes: &[],
+            at: Timestamp::from_unix_ms(1_000),
         });
         let grant = match decision {
             Decision::Allow(grant) => grant,
-            Decision::Ask(refusal) | Decision::Deny(refusal) => return Err(refusal),
+            Decision::NeedsApproval(needed) => return Err(needed.refusal),
+            Decision::Deny(refusal) => return Err(refusal),
         };
         let key = SigningKey::from_bytes(&[7; 32]);
         let verifier = Verifier::new(agent, [key.verifying_key()]);

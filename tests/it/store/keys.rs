@@ -7,11 +7,12 @@ use std::path::Path;
 use secondkey::core::engine::Engine;
 use secondkey::core::ids::TokenId;
 use secondkey::core::limits::Limits;
-use secondkey::core::policy::{Ask, Decision, decide};
+use secondkey::core::policy::{Decision, PolicySet, Question, Standing, decide};
 use secondkey::core::principal::{Principal, PrincipalKind};
+use secondkey::core::review::Settings;
 use secondkey::core::statement::{Effect, Names, Shape, Statement};
 use secondkey::core::target::{Target, TargetName};
-use secondkey::core::time::Clock as _;
+use secondkey::core::time::{Clock as _, Timestamp};
 use secondkey::core::token::{SignedToken, TOKEN_LIFE_MS, TokenError};
 use secondkey::core::work::Work;
 use secondkey::store::{KeyKind, State, StoreError};
@@ -155,6 +156,10 @@ fn token(state: &State, clock: &TestClock) -> SignedToken {
         reads: BTreeSet::new(),
         writes: BTreeSet::new(),
         names: Names::default(),
+        columns_written: BTreeSet::new(),
+        functions: BTreeSet::new(),
+        has_where: None,
+        findings: BTreeSet::new(),
         placeholders: 0,
         redacted: "select ?".into(),
     };
@@ -168,15 +173,20 @@ fn token(state: &State, clock: &TestClock) -> SignedToken {
         trusted: BTreeSet::new(),
         sync_reads: false,
     };
-    let decision = decide(&Ask {
+    let (_, decision) = decide(&Question {
         request: &request(1, 1),
         principal: &Principal::new(PrincipalKind::Ai, "ada/test"),
+        standing: &Standing::NONE,
         target: &target,
         agent: state.agent(),
         work: &work(),
         statement: &statement,
         found: None,
         limits: Limits::DEFAULT,
+        policy: &PolicySet::starter(),
+        review: &Settings::DEFAULT,
+        votes: &[],
+        at: Timestamp::from_unix_ms(1_000),
     });
     let Decision::Allow(grant) = decision else {
         panic!("{decision:?}")

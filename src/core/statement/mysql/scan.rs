@@ -125,6 +125,10 @@ fn closings(tokens: &[Token]) -> BTreeMap<usize, usize> {
 /// Records one call.
 pub(super) fn call(schema: Option<&str>, name: &str, out: &mut Statement) {
     let lower = name.to_ascii_lowercase();
+    out.functions.insert(match schema {
+        Some(schema) => Name::qualified(schema, lower.as_str()),
+        None => Name::bare(lower.as_str()),
+    });
     if schema.is_none() {
         if let Some((effect, because)) = functions::danger(&lower) {
             return out.worsen(effect, because);

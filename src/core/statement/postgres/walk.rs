@@ -319,6 +319,7 @@ impl<'s> Walk<'s> {
         let Some(name) = name_of(&path) else {
             return self.worsen(Effect::Admin, "calls a function without a name");
         };
+        self.found.functions.insert(name.clone());
         let args = tree.field("args").items();
         if let Some(bytes) = size::of_call(&name.name, args)
             && bytes > size::LARGEST

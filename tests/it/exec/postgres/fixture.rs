@@ -7,9 +7,10 @@ use ed25519_dalek::SigningKey;
 use secondkey::core::engine::Engine;
 use secondkey::core::ids::{AgentId, RequestId, TokenId};
 use secondkey::core::limits::Limits;
-use secondkey::core::policy::{Ask, Decision, decide};
+use secondkey::core::policy::{Decision, PolicySet, Question, Standing, decide};
 use secondkey::core::principal::{Principal, PrincipalKind};
 use secondkey::core::refusal::Refusal;
+use secondkey::core::review;
 use secondkey::core::statement::Effect;
 use secondkey::core::target::Target;
 use secondkey::core::time::Timestamp;
@@ -261,19 +262,25 @@ pub(super) async fn start(
     let judged = executor.judge(statement, &work).await?;
     let key = SigningKey::from_bytes(&[7; 32]);
     let agent = AgentId::new(1, [1; 10]);
-    let decision = decide(&Ask {
+    let (_, decision) = decide(&Question {
         request: &RequestId::new(1, [2; 10]),
         principal: &Principal::new(PrincipalKind::Ai, "test"),
+        standing: &Standing::NONE,
         target: executor.target(),
         agent: &agent,
         work: &work,
         statement: &judged,
         found: None,
         limits: executor.target().limits,
+        policy: &PolicySet::starter(),
+        review: &review::Settings::DEFAULT,
+        votes: &[],
+        at: Timestamp::from_unix_ms(1_000),
     });
     let grant = match decision {
         Decision::Allow(grant) => grant,
-        Decision::Ask(refusal) | Decision::Deny(refusal) => return Err(refusal),
+        Decision::NeedsApproval(needed) => return Err(needed.refusal),
+        Decision::Deny(refusal) => return Err(refusal),
     };
     let now = Timestamp::from_unix_ms(1_000);
     let verifier = Verifier::new(agent, [key.verifying_key()]);

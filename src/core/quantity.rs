@@ -1,7 +1,7 @@
 //! Sizes and times as people write them: `256KiB`, `30s`.
 
 /// Bytes, from `65536`, `64KiB`, `2MiB`, `64kB` or `2MB`.
-pub(super) fn bytes(text: &str) -> Option<u64> {
+pub fn bytes(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
     let factor = match unit {
         "" | "B" => 1,
@@ -15,7 +15,7 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 }
 
 /// Milliseconds, from `500ms`, `30s` or `2m`. A bare number is refused: nobody can tell its unit.
-pub(super) fn milliseconds(text: &str) -> Option<u64> {
+pub fn milliseconds(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
     let factor = match unit {
         "ms" => 1,

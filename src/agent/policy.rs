@@ -1,0 +1,51 @@
+//! The agent's own policy, which no relay can change: what of the work it lets run, and whether
+//! the people whom it wants have signed.
+
+use crate::agent::Agent;
+use crate::core::policy::decide::{denied, describe, needs_approval};
+use crate::core::policy::{Facts, Judgement, Settlement, Standing};
+use crate::core::principal::Principal;
+use crate::core::refusal::Refusal;
+use crate::core::signer::Vote;
+use crate::core::statement::Statement;
+use crate::core::target::Target;
+use crate::core::token::Claims;
+
+/// What the agent's policy says of work that it has judged itself.
+pub(super) fn judge(
+    agent: &Agent,
+    claims: &Claims,
+    target: &Target,
+    statement: &Statement,
+) -> Judgement {
+    let found = statement.findings.iter().copied();
+    let findings = agent.review.apply(&target.environment, found);
+    agent.policies.current().judge(&Facts {
+        principal: &claims.sub,
+        standing: &Standing::NONE,
+        target,
+        effect: statement.effect,
+        statement,
+        capability: None,
+        findings: &findings,
+        rows: None,
+        at: agent.clock.now(),
+    })
+}
+
+/// Whether the approvals that came with the work meet what the agent's policy asks for. `votes` are
+/// signatures that this agent has verified itself, against its own trust file.
+pub(super) fn approvals_met(
+    judgement: &Judgement,
+    votes: &[Vote],
+    requester: &Principal,
+    (target, statement): (&Target, &Statement),
+) -> Result<(), Refusal> {
+    let effect = statement.effect;
+    let what = describe(statement, effect);
+    match judgement.settle(votes, requester) {
+        Settlement::Settled => Ok(()),
+        Settlement::Waiting(_) => Err(needs_approval(judgement, target, effect, &what)),
+        Settlement::Denied(denial) => Err(denied(judgement, denial, target, &what)),
+    }
+}
