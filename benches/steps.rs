@@ -107,7 +107,7 @@ impl Bench {
             limits: Limits::DEFAULT,
             policy: &PolicySet::starter(),
             review: &Settings::DEFAULT,
-            votes: &[],
+            approved: None,
             at: Timestamp::from_unix_ms(1_000),
         });
         match decision {

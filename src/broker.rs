@@ -1,5 +1,6 @@
 //! COMBINES: core decides, store remembers, an agent runs.
 
+pub mod approvals;
 pub mod catalogue;
 pub mod collect;
 pub mod health;

@@ -15,7 +15,7 @@ pub mod requirement;
 pub mod set;
 mod words;
 
-pub use decide::{Decision, Grant, Needed, Question, decide};
+pub use decide::{Approved, Decision, Grant, Needed, Question, decide};
 pub use facts::{Facts, SCHEMA, Standing, is_production};
 pub use judgement::{Denial, Judgement, Outcome, Settlement, strictest};
 pub use problem::{Problem, Problems};

@@ -65,7 +65,7 @@ async fn answer(
     // Who asks how things are need not wait behind what is slow.
     let _turn = match tool {
         Tool::SqlExecute => Some(turn(server, &cancel).await?),
-        Tool::DescribeTable | Tool::Health | Tool::ListTables | Tool::ResultPage | Tool::Whoami => {
+        Tool::DescribeTable | Tool::Health | Tool::ListTables | Tool::Request | Tool::ResultPage | Tool::Whoami => {
             None
         }
     };

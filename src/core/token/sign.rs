@@ -63,7 +63,8 @@ impl Signer {
             limits: grant.limits,
             not_before_ms: now.unix_ms(),
             expires_ms: now.plus_ms(TOKEN_LIFE_MS).unix_ms(),
-            approvals: Vec::new(),
+            document: grant.document,
+            approvals: grant.approvals,
         }))
     }
 

@@ -80,7 +80,7 @@ fn grant(work: &Work) -> Grant {
         limits: Limits::DEFAULT,
         policy: &PolicySet::starter(),
         review: &Settings::DEFAULT,
-        votes: &[],
+        approved: None,
         at: Timestamp::from_unix_ms(1_000),
     });
     match decision {
