@@ -3,7 +3,9 @@
 pub mod catalogue;
 pub mod collect;
 pub mod health;
+pub mod requests;
 pub mod submit;
+pub mod votes;
 
 use std::sync::Arc;
 
