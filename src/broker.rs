@@ -4,7 +4,9 @@ pub mod approvals;
 pub mod catalogue;
 pub mod collect;
 pub mod health;
+pub mod requests;
 pub mod submit;
+pub mod votes;
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@
 //! state.db      the log, the journal and the requests (SQLite, WAL)
 //! audit.heads   signed heads of the log
 //! keys/         private keys, 0600
+//! trust/        the pinned trust files, each version signed by the one before it
 //! state.lock    held while a process sets the folder up
 //! ```
 
@@ -12,6 +13,7 @@ pub mod error;
 pub mod keys;
 pub mod log;
 pub mod requests;
+pub mod trust;
 
 mod database;
 mod folder;
@@ -25,16 +27,19 @@ pub use error::{BeginError, StoreError};
 pub use keys::{KeyKind, TokenKeys};
 pub use log::{Dispatched, Filter, Log, Sealed, Start};
 pub use requests::{RequestError, Requests};
+pub use trust::PinnedError;
 
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::{AgentId, RequestId};
-use crate::core::time::Clock;
+use crate::core::time::{Clock, Timestamp};
+use crate::core::trust::{SignedTrust, TrustFile};
 use crate::core::work::{Digest, Salt};
 use folder::Folder;
 use keys::TokenKeyring;
 use log::{Keeper, Place, Writer};
 use requests::row;
 use requests::values::ValuesKey;
+use trust::TrustChain;
 
 /// The workspace of local mode.
 pub const WORKSPACE: &str = "local";
@@ -53,6 +58,7 @@ struct Inner {
     commitment_secret: [u8; 32],
     log: Log,
     requests: Requests,
+    trust: TrustChain,
 }
 
 impl fmt::Debug for State {
@@ -114,6 +120,7 @@ impl State {
         let token_keys = TokenKeyring::new(folder.clone(), agent.clone(), Arc::clone(&clock));
         Ok(Self {
             inner: Arc::new(Inner {
+                trust: TrustChain::new(&folder),
                 folder,
                 clock,
                 agent,
@@ -138,6 +145,42 @@ impl State {
     /// The id of this folder's executor: the audience of its tokens.
     pub fn agent(&self) -> &AgentId {
         &self.inner.agent
+    }
+
+    /// The time, by the clock that this folder was opened with.
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// The trust file that is pinned here, or nothing where none ever was. Ask for it each time:
+    /// another process may have pinned the next. An error means that nobody is trusted.
+    pub fn trust(&self) -> Result<Option<Arc<TrustFile>>, PinnedError> {
+        self.inner.trust.now()
+    }
+
+    /// Pins the next version of the trust file, or the first, and records that. Refused unless those
+    /// have signed it whom the pinned version demands.
+    pub async fn install_trust(&self, signed: SignedTrust) -> Result<(), PinnedError> {
+        let inner = Arc::clone(&self.inner);
+        let version = signed.trust.version;
+        let digest = signed.trust.digest();
+        let signatures = signed.signatures.len();
+        let staged = tokio::task::spawn_blocking(move || {
+            let lock = inner.folder.lock()?;
+            inner.trust.check(&signed, inner.clock.now())?;
+            let staged = inner.trust.stage(&signed)?;
+            Ok::<_, PinnedError>((lock, staged))
+        });
+        let (_lock, staged) = staged.await.map_err(|_| StoreError::Closed)??;
+        // Recorded first: whom this folder trusts never changes without a trace.
+        let draft = Draft::new(self.inner.clock.now(), EventKind::TrustInstalled)
+            .number("version", version)
+            .number("signatures", signatures as u64)
+            .text("digest", &digest.to_string());
+        self.log().append(draft).await?;
+        let placed = tokio::task::spawn_blocking(move || staged.place());
+        placed.await.map_err(|_| StoreError::Closed)??;
+        Ok(())
     }
 
     /// The token keys as they are now. Ask for them each time: another process may have rotated.

@@ -51,6 +51,11 @@ impl Folder {
         self.root.join("keys")
     }
 
+    /// The pinned trust files.
+    pub(super) fn trust(&self) -> PathBuf {
+        self.root.join("trust")
+    }
+
     /// Waits for the folder's lock. It is released when the file is dropped.
     pub(super) fn lock(&self) -> Result<File, StoreError> {
         let path = self.root.join("state.lock");
@@ -77,7 +82,7 @@ impl Folder {
 }
 
 /// Makes a folder for its owner alone, or checks that an existing one is.
-fn private_folder(path: &Path) -> Result<(), StoreError> {
+pub(super) fn private_folder(path: &Path) -> Result<(), StoreError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| StoreError::io("create the folder", path, &error))?;
     refuse_if_open(path)

@@ -76,8 +76,12 @@ kinds! {
     ServerStarted = "server.started",
     /// A server process ended in good order.
     ServerStopped = "server.stopped",
+    /// A trust file was pinned: from then on its signers count, and nobody else.
+    TrustInstalled = "trust.installed",
     /// A person's signed vote was counted.
     VoteCast = "vote.cast",
+    /// Somebody's vote was refused.
+    VoteRefused = "vote.refused",
 }
 
 impl fmt::Display for EventKind {
