@@ -499,3 +499,6 @@ fn within_relations(claims: &Claims, parsed: &Statement) -> Result<(), Refusal> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,10 +6,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::submit::{Answer, Prepared};
-use crate::broker::{Broker, Caller};
-use crate::core::approval::{
-    Backing, Document, ParamsSeal, PolicyDigests, Purpose, SignedVerdict,
-};
+use crate::broker::{Broker, Caller, requests};
+use crate::core::approval::{Backing, Document, ParamsSeal, PolicyDigests, Purpose, SignedVerdict};
 use crate::core::audit::Draft;
 use crate::core::ids::RequestId;
 use crate::core::policy::decide::{denied, describe};
@@ -17,10 +15,7 @@ use crate::core::policy::{
     Approved, Decision, Judgement, Outcome, Question, Requirement, Standing, decide, strictest,
 };
 use crate::core::refusal::{Code, Refusal};
-use crate::core::request::{
-    self, APPROVED_MS, Asked, PENDING_MS, Request, State, Status, Values,
-};
-use crate::core::signer::Vote;
+use crate::core::request::{self, APPROVED_MS, Asked, PENDING_MS, Request, State, Status, Values};
 use crate::core::statement::{Name, Statement};
 use crate::core::time::Timestamp;
 use crate::core::token::TOKEN_LIFE_MS;
@@ -165,7 +160,8 @@ fn document(
         reason,
     } = filing.prepared;
     let found = filing.found;
-    let names = |one: &std::collections::BTreeSet<Name>, other: &std::collections::BTreeSet<Name>| {
+    let names = |one: &std::collections::BTreeSet<Name>,
+                 other: &std::collections::BTreeSet<Name>| {
         one.union(other).map(ToString::to_string).collect()
     };
     let document = Document {
@@ -215,17 +211,13 @@ async fn run(
     cancel: CancellationToken,
 ) -> Result<Answer, Refusal> {
     let id = request.id().clone();
-    let requests = broker.state.requests().clone();
-    let wanted = id.clone();
-    let values = tokio::task::spawn_blocking(move || requests.values(&wanted))
+    let (state, wanted) = (broker.state.clone(), id.clone());
+    let shown = tokio::task::spawn_blocking(move || requests::show(&state, &wanted))
         .await
-        .map_err(|_| Refusal::new(Code::Internal, "the values could not be read"))??;
-    let document = Document::parse(request.asked().document.text().as_bytes())?;
+        .map_err(|_| Refusal::new(Code::Internal, "the request could not be read"))??;
+    let document = shown.document;
     let backing = backing(&request)?;
-    let Values { params, salt } = values.unwrap_or(Values {
-        params: Vec::new(),
-        salt: broker.state.salt(&id),
-    });
+    let Values { params, salt } = shown.values.ok_or_else(|| standing(&request))?;
     let work = Work::Sql {
         text: document.statement.clone(),
         params,
@@ -240,7 +232,7 @@ async fn run(
     let approved = Approved {
         document: backing.document_digest(),
         verdicts: backing.verdict_digests(),
-        votes: approvals(&request),
+        votes: requests::votes(&request, request::Decision::Approve),
     };
     let (_, decision) = decide(&Question {
         request: &id,
@@ -298,14 +290,6 @@ fn backing(request: &Request) -> Result<Backing, Refusal> {
         document: request.asked().document.text().to_owned(),
         verdicts: approving.map(signed).collect::<Result<_, _>>()?,
     })
-}
-
-fn approvals(request: &Request) -> Vec<Vote> {
-    let votes = request.state().votes().iter();
-    votes
-        .filter(|vote| vote.decision == request::Decision::Approve)
-        .map(request::RecordedVote::vote)
-        .collect()
 }
 
 /// What a model is told of a request that does not run now.

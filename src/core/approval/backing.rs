@@ -189,7 +189,10 @@ fn check_document(
     let request = document.request == claims.request;
     checks.demand(request, BackingError::Request)?;
     checks.demand(document.executor == *here.agent, BackingError::Executor)?;
-    checks.demand(document.workspace == here.workspace, BackingError::Workspace)?;
+    checks.demand(
+        document.workspace == here.workspace,
+        BackingError::Workspace,
+    )?;
     checks.demand(document.target == claims.target, BackingError::Target)?;
     let environment = document.environment == here.environment;
     checks.demand(environment, BackingError::Environment)?;

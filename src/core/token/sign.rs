@@ -68,7 +68,7 @@ impl Signer {
         }))
     }
 
-    pub(super) fn sign_claims(&self, claims: &Claims) -> String {
+    pub(crate) fn sign_claims(&self, claims: &Claims) -> String {
         let input = format!(
             "{}.{}",
             self.header,

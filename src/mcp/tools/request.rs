@@ -59,8 +59,11 @@ pub(super) struct Line {
 pub(super) async fn call(args: Args, context: Context<'_>) -> Result<Output, Refusal> {
     let id = || {
         let id = args.id.as_deref().ok_or_else(|| {
-            Refusal::new(Code::InvalidArgument, "this action needs the request's `id`")
-                .hint("`list` shows your requests with their ids")
+            Refusal::new(
+                Code::InvalidArgument,
+                "this action needs the request's `id`",
+            )
+            .hint("`list` shows your requests with their ids")
         })?;
         id.parse::<RequestId>().map_err(|error| {
             Refusal::new(Code::InvalidArgument, format!("the id is {error}"))
