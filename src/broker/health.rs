@@ -17,7 +17,7 @@ pub struct Health {
     /// The audit log could be written just now.
     pub audit: bool,
     /// Policies whose file is broken, so that an older state of it is in force.
-    pub stale_policies: Vec<&'static str>,
+    pub broken_policies: Vec<&'static str>,
     /// Each target.
     pub targets: Vec<TargetHealth>,
 }
@@ -40,12 +40,12 @@ pub async fn look(broker: &Broker, caller: &Caller) -> Health {
         ("workspace", broker.policies.problem()),
         ("agent", broker.agent.policies().problem()),
     ];
-    let stale = policies
+    let broken = policies
         .into_iter()
         .filter(|(_, problem)| problem.is_some());
     Health {
         audit,
-        stale_policies: stale.map(|(name, _)| name).collect(),
+        broken_policies: broken.map(|(name, _)| name).collect(),
         targets,
     }
 }

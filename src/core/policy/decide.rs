@@ -163,7 +163,7 @@ pub fn needs_approval(
     }
     let mut hint = String::new();
     for finding in &judgement.findings {
-        hint.push_str(&format!("{finding}. "));
+        hint.push_str(&format!("{finding}; "));
     }
     if target.allow.contains(&effect) {
         hint.push_str("the policy wants this whatever the target's configuration allows");

@@ -69,6 +69,15 @@ pub struct StepProgress {
 }
 
 impl Requirement {
+    /// Whether whatever meets one meets the other: only the rules differ.
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        let nameless = |one: &Self| Self {
+            rule: String::new(),
+            ..one.clone()
+        };
+        nameless(self) == nameless(other)
+    }
+
     /// Counts votes: distinct persons with distinct keys, none of them in two steps. A person who
     /// fits several steps is counted where it helps most, so that no order of votes is worse.
     ///
