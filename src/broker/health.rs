@@ -40,12 +40,12 @@ pub async fn look(broker: &Broker, caller: &Caller) -> Health {
         ("workspace", broker.policies.problem()),
         ("agent", broker.agent.policies().problem()),
     ];
-    let broken = policies
+    let stale = policies
         .into_iter()
         .filter(|(_, problem)| problem.is_some());
     Health {
         audit,
-        broken_policies: broken.map(|(name, _)| name).collect(),
+        broken_policies: stale.map(|(name, _)| name).collect(),
         targets,
     }
 }

@@ -98,6 +98,7 @@ impl Stored {
 
 /// What can be read of an entry.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "almost every entry has its body")]
 pub enum Content {
     /// The body.
     Present(Body),

@@ -173,12 +173,13 @@ impl Form {
         let (_, kind) = known.ok_or_else(|| unfit(kind))?;
         let who = uid(kind, id);
         let target = uid(&words.target, &self.target);
+        let context = Context::from_pairs(self.attributes(Part::Context)).map_err(|e| unfit(&e))?;
         let entity = |uid: &EntityUid, part| {
             Entity::new(uid.clone(), self.attributes(part).collect(), HashSet::new())
+                .map_err(|e| unfit(&e))
         };
-        let context = Context::from_pairs(self.attributes(Part::Context)).map_err(|e| unfit(&e))?;
-        let principal = entity(&who, Part::Principal).map_err(|e| unfit(&e))?;
-        let resource = entity(&target, Part::Resource).map_err(|e| unfit(&e))?;
+        let principal = entity(&who, Part::Principal)?;
+        let resource = entity(&target, Part::Resource)?;
         let schema = Some(&words.schema);
         let request =
             Request::new(who, words.run.clone(), target, context, schema).map_err(|e| unfit(&e))?;

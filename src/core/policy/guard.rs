@@ -83,8 +83,9 @@ pub(super) fn guards(rule: &Value) -> Vec<Guard> {
         let entity = entity(&resource["entity"]);
         found.extend(entity.map(|(kind, id)| Guard::Target(kind, id)));
     }
-    let first = &rule["conditions"][0];
-    if first["kind"] == "when" {
+    if let Some(first) = rule.pointer("/conditions/0")
+        && first["kind"] == "when"
+    {
         leading(&first["body"], &mut found);
     }
     found
@@ -153,8 +154,8 @@ fn equals(attribute: &Value, literal: &Value) -> Option<Guard> {
 /// The place of `context.effect` and its like.
 fn place(node: &Value) -> Option<Place> {
     let access = &node["."];
-    let (of, attribute) = (access["left"]["Var"].as_str()?, access["attr"].as_str()?);
-    let part = match of {
+    let (of, attribute) = (access.pointer("/left/Var")?, access["attr"].as_str()?);
+    let part = match of.as_str()? {
         "principal" => Part::Principal,
         "resource" => Part::Resource,
         "context" => Part::Context,

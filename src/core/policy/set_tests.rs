@@ -205,7 +205,7 @@ fn the_strictest_of_all_rules_wins() {
 
 #[test]
 fn what_no_rule_mentions_is_denied() {
-    let rules = policy(r#"permit (principal is Human, action, resource);"#);
+    let rules = policy("permit (principal is Human, action, resource);");
     assert_eq!(Case::of("select 1").outcome(&rules), "deny (NoRule) by ");
     let mut human = Case::of("select 1");
     human.principal = Principal::new(PrincipalKind::Human, "ada");
@@ -215,10 +215,10 @@ fn what_no_rule_mentions_is_denied() {
 #[test]
 fn a_rule_that_cannot_be_evaluated_denies_even_where_cedar_would_allow() {
     // Long arithmetic overflows: the one error that the validator cannot rule out.
-    let text = r#"
+    let text = "
         permit (principal, action, resource);
         forbid (principal, action, resource) when { context.rows + 9223372036854775807 < 0 };
-    "#;
+    ";
     let rules = policy(text);
     let mut case = Case::of("select 1");
     assert_eq!(case.outcome(&rules), "allow by line 2");
@@ -492,15 +492,15 @@ mod guards {
                 1,
             ),
             (
-                r#"forbid (principal, action, resource) unless { resource.production };"#,
+                "forbid (principal, action, resource) unless { resource.production };",
                 0,
             ),
             (
-                r#"permit (principal, action, resource) when { context.rows + 1 > 5 && resource.production };"#,
+                "permit (principal, action, resource) when { context.rows + 1 > 5 && resource.production };",
                 0,
             ),
             (
-                r#"permit (principal, action, resource) when { resource.production && (context.rows + 1 > 5 && context.level == 1) };"#,
+                "permit (principal, action, resource) when { resource.production && (context.rows + 1 > 5 && context.level == 1) };",
                 1,
             ),
         ] {
