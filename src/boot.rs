@@ -73,6 +73,7 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
         ids,
         policies: workspace,
         review: config.review,
+        approval_wait: config.approval_wait,
         clock: Arc::clone(clock),
     };
     Ok(Local {

@@ -32,6 +32,10 @@ use crate::core::work::Digest;
 
 #[path = "../../tests/it/support/authenticator.rs"]
 #[expect(dead_code, reason = "others use the rest of it")]
+#[expect(
+    clippy::duplicate_mod,
+    reason = "the tests of `core` may not share with those of `agent`"
+)]
 mod authenticator;
 
 use authenticator::{HardwareKey, PRESENT};
@@ -398,9 +402,10 @@ async fn stopped_by(attack: impl Fn(&Rig, &mut Order), check: BackingError) {
     refused(&rig, &order, &check.to_string()).await;
 
     let mut defences = Defences::all();
-    match check {
-        BackingError::Verdict(error) => defences.verdict = defences.verdict.without(error),
-        other => defences.backing = defences.backing.without(other),
+    if let BackingError::Verdict(error) = check {
+        defences.verdict = defences.verdict.without(error);
+    } else {
+        defences.backing = defences.backing.without(check);
     }
     let rig = Rig::new(defences).await;
     let mut order = rig.order();

@@ -51,24 +51,38 @@ pub async fn submit(
 ) -> Result<Answer, Refusal> {
     let request = broker.ids.request();
     let draft = |kind| broker.draft(kind, caller).request(&request);
-    let refused = match broker.target(ask.target.as_deref()) {
-        Ok(target) => draft(EventKind::RequestRefused).target(target.name.as_str()),
-        Err(_) => draft(EventKind::RequestRefused),
-    };
+    let target = broker.target(ask.target.as_deref());
     let prepared = match prepare(broker, &request, ask).await {
         Ok(prepared) => prepared,
         Err(refusal) => {
+            let refused = draft(EventKind::RequestRefused);
+            let refused = match target {
+                Ok(target) => refused.target(target.name.as_str()),
+                Err(_) => refused,
+            };
             broker.record_refusal(refused, &refusal).await?;
             return Err(refusal);
         }
     };
+    decided(broker, caller, (&request, &prepared), cancel).await
+}
+
+/// Does what the policy says: runs it, has people asked, or refuses.
+async fn decided(
+    broker: &Broker,
+    caller: &Caller,
+    asked: (&RequestId, &Prepared<'_>),
+    cancel: CancellationToken,
+) -> Result<Answer, Refusal> {
+    let (request, prepared) = asked;
+    let draft = |kind| broker.draft(kind, caller).request(request);
     let mut found = None;
     loop {
         let attempt = Attempt {
             broker,
             caller,
-            request: &request,
-            prepared: &prepared,
+            request,
+            prepared,
         };
         let (judgement, decision) = attempt.decide(found.as_deref());
         let refused = draft(EventKind::RequestRefused);
@@ -76,7 +90,6 @@ pub async fn submit(
         let grant = match decision {
             Decision::Allow(grant) => grant,
             Decision::NeedsApproval(needed) => {
-                let asked = (&request, &prepared);
                 let needs = (judgement, needed.refusal);
                 return ask_people(broker, caller, asked, (needs, refused), cancel).await;
             }
@@ -96,14 +109,18 @@ pub async fn submit(
             .agent
             .execute(token.as_str().as_bytes(), work, None, cancel.clone());
         match run.await {
-            Ok(report) => return Ok(Answer { request, report }),
+            Ok(report) => {
+                return Ok(Answer {
+                    request: request.clone(),
+                    report,
+                });
+            }
             // The agent saw more than the text shows. Decide once more, on its finding.
             Err(NotRun {
                 found: Some(worse), ..
             }) if found.is_none() => found = Some(worse),
             // The agent's own policy wants somebody whom the workspace's does not.
             Err(NotRun { refusal, .. }) if refusal.code == Code::ApprovalRequired => {
-                let asked = (&request, &prepared);
                 let needs = (judgement, refusal);
                 return ask_people(broker, caller, asked, (needs, refused), cancel).await;
             }

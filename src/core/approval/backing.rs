@@ -121,7 +121,20 @@ impl From<BackingError> for Refusal {
             BackingError::Verdict(error) => error.into(),
             BackingError::NoTrust => Self::new(Code::ApprovalRefused, error.to_string())
                 .hint("a person runs `secondkey trust init` first"),
-            other => Self::new(Code::ApprovalRefused, other.to_string())
+            BackingError::Approvals
+            | BackingError::Document
+            | BackingError::Effect
+            | BackingError::Environment
+            | BackingError::Executor
+            | BackingError::Limits
+            | BackingError::Missing
+            | BackingError::Relations
+            | BackingError::Request
+            | BackingError::Requester
+            | BackingError::Target
+            | BackingError::TooMany
+            | BackingError::Work
+            | BackingError::Workspace => Self::new(Code::ApprovalRefused, error.to_string())
                 .hint("make the call again, and have what is shown then approved"),
         }
     }

@@ -182,15 +182,16 @@ pub fn needs_approval(
     }
     let mut hint = String::new();
     for finding in &judgement.findings {
-        hint.push_str(&format!("{finding}. "));
+        hint.push_str(&finding.to_string());
+        hint.push_str("; ");
     }
     if target.allow.contains(&effect) {
         hint.push_str("the policy wants this whatever the target's configuration allows");
     } else {
-        hint.push_str(&format!(
-            "{} without approval; a person can allow `{effect}` in the target's configuration",
-            what_runs(target)
-        ));
+        hint.push_str(&what_runs(target));
+        hint.push_str(" without approval; a person can allow `");
+        hint.push_str(effect.as_str());
+        hint.push_str("` in the target's configuration");
     }
     Refusal::new(Code::ApprovalRequired, message).hint(hint)
 }

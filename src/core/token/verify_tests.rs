@@ -85,7 +85,7 @@ fn grant(work: &Work) -> Grant {
     });
     match decision {
         Decision::Allow(grant) => grant,
-        other => panic!("{other:?}"),
+        other @ (Decision::NeedsApproval(_) | Decision::Deny(_)) => panic!("{other:?}"),
     }
 }
 

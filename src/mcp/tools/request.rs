@@ -10,7 +10,6 @@ use crate::core::refusal::{Code, Refusal};
 use crate::core::request::{Request, Status};
 use crate::mcp::tools::Context;
 use crate::mcp::tools::sql_execute::{self, AnyValue};
-use crate::store::requests::Filter;
 
 /// Requests in one answer.
 const LISTED: usize = 20;
@@ -37,7 +36,7 @@ enum Action {
 #[derive(Debug, JsonSchema, Serialize)]
 pub(super) struct Output {
     requests: Vec<Line>,
-    /// What it answered, as sql_execute would have
+    /// What it answered, as `sql_execute` would have
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "AnyValue", default)]
     result: Option<Value>,
@@ -84,13 +83,9 @@ pub(super) async fn call(args: Args, context: Context<'_>) -> Result<Output, Ref
 }
 
 async fn list(context: &Context<'_>) -> Result<Output, Refusal> {
-    let filter = Filter {
-        requester: Some(context.caller.principal.clone()),
-        limit: LISTED,
-        ..Filter::default()
-    };
     let state = context.broker.state.clone();
-    let page = blocking(move || requests::list(&state, &filter)).await?;
+    let requester = context.caller.principal.clone();
+    let page = blocking(move || requests::of(&state, &requester, LISTED)).await?;
     let lines = page.requests.into_iter().map(|summary| Line {
         id: summary.id.into(),
         status: summary.state.status().as_str(),
@@ -112,7 +107,7 @@ async fn wait(id: &RequestId, context: Context<'_>) -> Result<Output, Refusal> {
         caller,
         cancel,
     } = context;
-    let answer = approvals::settle(broker, caller, id, approvals::PATIENCE, cancel).await?;
+    let answer = Box::pin(approvals::settle(broker, caller, id, cancel)).await?;
     let state = broker.state.clone();
     let wanted = id.clone();
     let request = blocking(move || Ok(state.requests().get(&wanted)?)).await?;

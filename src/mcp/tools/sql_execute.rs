@@ -123,7 +123,8 @@ pub(super) async fn call(args: Args, context: Context<'_>) -> Result<Output, Ref
         max_rows,
         timeout_ms,
     };
-    let answer = submit(context.broker, context.caller, ask, context.cancel).await?;
+    // Boxed: it holds everything that a statement can need.
+    let answer = Box::pin(submit(context.broker, context.caller, ask, context.cancel)).await?;
     Ok(answer.into())
 }
 
