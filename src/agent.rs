@@ -377,16 +377,9 @@ impl Agent {
         let elapsed_ms = self.clock.now().unix_ms().saturating_sub(started.unix_ms());
         let elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(0);
         let draft = record::outcome(&claims, &outcome, elapsed_ms, self.clock.as_ref());
-        if effect == Effect::Read && outcome.is_ok() && !has_a_life(&claims) {
-            // What a read did is known from its intent. This travels with the next commit; if it
-            // cannot be written, nothing else runs until it is.
-            self.state.log().append_soon(draft);
-        } else if let Err(error) = self
-            .record_end(&claims, record::ending(&outcome), draft)
+        self.record_end(&claims, record::ending(&outcome), draft)
             .await
-        {
-            return Err(record::unrecorded(&outcome, &error));
-        }
+            .map_err(|error| record::unrecorded(effect, &outcome, &error))?;
         let collected = outcome?;
         Ok(Report {
             effect,

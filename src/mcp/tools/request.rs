@@ -35,6 +35,7 @@ enum Action {
 
 #[derive(Debug, JsonSchema, Serialize)]
 pub(super) struct Output {
+    #[schemars(with = "Vec<AnyValue>")]
     requests: Vec<Line>,
     /// What it answered, as `sql_execute` would have
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,7 +43,7 @@ pub(super) struct Output {
     result: Option<Value>,
 }
 
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct Line {
     id: String,
     status: &'static str,
@@ -51,7 +52,6 @@ pub(super) struct Line {
     /// Without its literals
     statement: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", default)]
     needs: Option<String>,
 }
 
