@@ -127,7 +127,7 @@ impl ServerHandler for Server {
     ) -> Result<ListResourcesResult, ErrorData> {
         let caller = self.caller(&context);
         let list = resources::list(&self.broker, &caller);
-        call::guard("resources/list", list.map(Ok)).await
+        Box::pin(call::guard("resources/list", list.map(Ok))).await
     }
 
     async fn list_resource_templates(
@@ -145,7 +145,9 @@ impl ServerHandler for Server {
     ) -> Result<ReadResourceResponse, ErrorData> {
         let caller = self.caller(&context);
         let read = resources::read(&self.broker, &caller, &request.uri);
-        call::guard("resources/read", read).await.map(Into::into)
+        Box::pin(call::guard("resources/read", read))
+            .await
+            .map(Into::into)
     }
 
     async fn list_prompts(

@@ -15,7 +15,7 @@ use crate::core::approval::{
 };
 use crate::core::engine::Engine;
 use crate::core::limits::Limits;
-use crate::core::policy::{Step, Surfaces};
+use crate::core::policy::{Progress, Step, Surfaces};
 use crate::core::principal::PrincipalKind;
 use crate::core::request::{self, Asked, PENDING_MS, Status, Values};
 use crate::core::signer::{Presence, Surface};
@@ -262,7 +262,7 @@ async fn the_last_signature_that_is_needed_approves() {
     let document = rig.file(1, &both).await;
     assert_eq!(rig.cast(yes("bo", &document)).await, Ok(Status::Pending));
     let shown = show(&rig.again(), &document.request).unwrap();
-    let met: Vec<bool> = shown.progress().iter().map(|one| one.is_met()).collect();
+    let met: Vec<bool> = shown.progress().iter().map(Progress::is_met).collect();
     assert_eq!(met, [true, false]);
     assert_eq!(shown.values, Some(values()));
     assert_eq!(rig.cast(yes("ada", &document)).await, Ok(Status::Approved));

@@ -162,7 +162,7 @@ mod tests {
                 if line.starts_with("  | ") && number > 0 {
                     read.push('\n');
                 }
-                read.push_str(&line[4..]);
+                read.extend(line.chars().skip(4));
             }
             prop_assert_eq!(read, text);
         }

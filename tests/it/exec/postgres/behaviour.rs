@@ -238,7 +238,11 @@ async fn the_read_only_transaction_alone_keeps_a_superuser_from_changing_anythin
     for sql in CHANGES {
         // As the query that the guard would have to take it for.
         let outcome = unguarded(&executor, sql, (Effect::Read, Shape::Query)).await;
-        assert!(before == database.state().await, "{sql}: {:?}", outcome.err());
+        assert!(
+            before == database.state().await,
+            "{sql}: {:?}",
+            outcome.err()
+        );
     }
     // Without that layer as well, with nothing but a superuser's login, it happens.
     let all = [Effect::Read, Effect::Write];
@@ -265,7 +269,11 @@ async fn the_login_alone_keeps_a_reader_from_changing_anything() {
         }
         // In a read-write transaction that is committed: neither the guard nor the engine's mode helps.
         let outcome = unguarded(&executor, sql, (Effect::Write, Shape::Change)).await;
-        assert!(before == database.state().await, "{sql}: {:?}", outcome.err());
+        assert!(
+            before == database.state().await,
+            "{sql}: {:?}",
+            outcome.err()
+        );
     }
 }
 
