@@ -9,6 +9,7 @@ mod doctor;
 mod keys;
 mod mcp;
 pub mod output;
+mod page;
 mod policy;
 
 use std::path::PathBuf;
@@ -75,6 +76,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Keys(keys::KeysArgs),
     Mcp(mcp::McpArgs),
+    Page(page::PageArgs),
     Policy(policy::PolicyArgs),
 }
 
@@ -148,6 +150,7 @@ fn runtime(command: &Command) -> std::io::Result<Runtime> {
         | Command::Doctor(_)
         | Command::Keys(_)
         | Command::Mcp(_)
+        | Command::Page(_)
         | Command::Policy(_) => Builder::new_multi_thread(),
     };
     builder.enable_all().build()
@@ -165,6 +168,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Doctor(args) => doctor::run(args, cli.shared).await,
         Command::Keys(args) => keys::run(args, cli.shared).await,
         Command::Mcp(args) => mcp::run(args, cli.shared).await,
+        Command::Page(args) => page::run(args, cli.shared).await,
         Command::Policy(args) => policy::run(args, cli.shared).await,
     }
 }
