@@ -7,6 +7,7 @@ pub mod collect;
 pub mod pages;
 pub mod spool;
 
+mod assess;
 mod policy;
 mod record;
 
@@ -20,12 +21,16 @@ use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::answer::{Column, Row};
+use crate::core::approval::{
+    Backing, Decision, Defences, Executing, VerifiedVerdict, check_backing,
+};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::{AgentId, HandleId};
 use crate::core::policy::Judgement;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::Ending;
 use crate::core::review::Settings;
+use crate::core::signer::Vote;
 use crate::core::statement::{Effect, Statement};
 use crate::core::target::Target;
 use crate::core::time::Clock;
@@ -46,6 +51,7 @@ pub struct Agent {
     pages: Arc<Pages>,
     policies: Arc<Policies>,
     review: Settings,
+    defences: Defences,
     clock: Arc<dyn Clock>,
     /// Held by each run that is under way.
     working: Arc<RwLock<()>>,
@@ -66,6 +72,8 @@ pub struct Parts {
     pub policies: Arc<Policies>,
     /// What becomes of what the review rules find.
     pub review: Settings,
+    /// What is checked of approvals.
+    pub defences: Defences,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -169,6 +177,7 @@ impl Agent {
             pages,
             policies,
             review,
+            defences,
             clock,
         } = parts;
         Self {
@@ -178,6 +187,7 @@ impl Agent {
             pages,
             policies,
             review,
+            defences,
             clock,
             working: Arc::default(),
         }
@@ -213,10 +223,13 @@ impl Agent {
 
     /// Runs `work` if `token` orders it. Once the intent is written, work above `read` goes on to
     /// its end whatever becomes of the caller; a read is cancelled when `cancel` fires.
+    ///
+    /// `backing` is what people approved, where the token says that they did.
     pub async fn execute(
         self: &Arc<Self>,
         token: &[u8],
         work: Work,
+        backing: Option<&Backing>,
         cancel: CancellationToken,
     ) -> Result<Report, NotRun> {
         let keys = self.state.token_keys().map_err(Refusal::from)?;
@@ -228,7 +241,7 @@ impl Agent {
                 return Err(refusal.into());
             }
         };
-        match self.judge(&verified).await {
+        match self.judge(&verified, backing).await {
             Ok(..) if cancel.is_cancelled() => {
                 let refusal = record::cancelled();
                 self.record_refusal(Some(verified.claims()), &refusal)
@@ -263,7 +276,11 @@ impl Agent {
 
     /// Parses and judges the work anew, and holds the finding against the token's ceiling and the
     /// agent's own policy.
-    async fn judge(&self, token: &VerifiedToken) -> Result<Judged, NotRun> {
+    async fn judge(
+        &self,
+        token: &VerifiedToken,
+        backing: Option<&Backing>,
+    ) -> Result<Judged, NotRun> {
         let claims = token.claims();
         let executor = self.executors.get(&claims.target).ok_or_else(|| {
             Refusal::new(
@@ -289,14 +306,44 @@ impl Agent {
             });
         }
         let target = executor.target();
-        let judgement = policy::judge(self, claims, target, &statement);
-        // No approval travels with a token yet.
-        policy::approvals_met(&judgement, &[], &claims.sub, (target, &statement))?;
+        let here = Executing {
+            agent: self.id(),
+            workspace: self.state.log().workspace(),
+            environment: &target.environment,
+            work: token.work(),
+            statement: &statement,
+        };
+        let votes = self.votes((claims, backing), &here)?;
+        let judgement = policy::judge(self, &claims.sub, target, &statement);
+        policy::approvals_met(&judgement, &votes, &claims.sub, (target, &statement))?;
         Ok(Judged {
             executor: Arc::clone(executor),
             statement,
             judgement,
         })
+    }
+
+    /// The approvals that count here, by this agent's own trust file.
+    fn votes(
+        &self,
+        order: (&Claims, Option<&Backing>),
+        here: &Executing<'_>,
+    ) -> Result<Vec<Vote>, Refusal> {
+        let trust = match order {
+            (_, Some(_)) => self.state.trust()?,
+            (_, None) => None,
+        };
+        let verdicts = check_backing(
+            &self.defences,
+            order,
+            here,
+            trust.as_deref(),
+            self.clock.now(),
+        )?;
+        let approvals = verdicts
+            .iter()
+            .filter(|verdict| verdict.decision() == Decision::Approve);
+        Ok(approvals.map(VerifiedVerdict::vote).collect())
     }
 
     /// From the intent to the outcome, both of them recorded.
@@ -330,16 +377,9 @@ impl Agent {
         let elapsed_ms = self.clock.now().unix_ms().saturating_sub(started.unix_ms());
         let elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(0);
         let draft = record::outcome(&claims, &outcome, elapsed_ms, self.clock.as_ref());
-        if effect == Effect::Read && outcome.is_ok() && !has_a_life(&claims) {
-            // What a read did is known from its intent. This travels with the next commit; if it
-            // cannot be written, nothing else runs until it is.
-            self.state.log().append_soon(draft);
-        } else if let Err(error) = self
-            .record_end(&claims, record::ending(&outcome), draft)
+        self.record_end(&claims, record::ending(&outcome), draft)
             .await
-        {
-            return Err(record::unrecorded(&outcome, &error));
-        }
+            .map_err(|error| record::unrecorded(effect, &outcome, &error))?;
         let collected = outcome?;
         Ok(Report {
             effect,
@@ -452,3 +492,6 @@ fn within_relations(claims: &Claims, parsed: &Statement) -> Result<(), Refusal> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

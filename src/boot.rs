@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::agent::{Agent, Pages, Parts};
 use crate::broker::Broker;
 use crate::config::{Config, TargetConfig};
+use crate::core::approval::Defences;
 use crate::core::audit::Draft;
 use crate::core::policy::PolicySet;
 use crate::core::refusal::{Code, Refusal};
@@ -61,6 +62,7 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
         pages: Arc::new(pages),
         policies: own,
         review: config.review.clone(),
+        defences: Defences::all(),
         clock: Arc::clone(clock),
     });
     let broker = Broker {
@@ -71,6 +73,7 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
         ids,
         policies: workspace,
         review: config.review,
+        approval_wait: config.approval_wait,
         clock: Arc::clone(clock),
     };
     Ok(Local {

@@ -1,5 +1,6 @@
 //! COMBINES: core decides, store remembers, an agent runs.
 
+pub mod approvals;
 pub mod catalogue;
 pub mod collect;
 pub mod health;
@@ -8,6 +9,7 @@ pub mod submit;
 pub mod votes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::agent::Agent;
 use crate::core::audit::{Draft, EventKind};
@@ -38,6 +40,8 @@ pub struct Broker {
     pub policies: Arc<Policies>,
     /// What becomes of what the review rules find.
     pub review: Settings,
+    /// How long a call waits for a person.
+    pub approval_wait: Duration,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

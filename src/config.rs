@@ -17,6 +17,7 @@ mod written;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -55,6 +56,8 @@ pub struct Config {
     pub home: Home,
     /// The targets, at least one: those of the file in its order, then the others.
     pub targets: Vec<TargetConfig>,
+    /// How long a call waits for a person before it answers that its request is pending.
+    pub approval_wait: Duration,
     /// The file of the workspace's policy, where one is named.
     pub policy: Option<PathBuf>,
     /// The file of the agent's own policy, where one is named.
@@ -107,6 +110,7 @@ pub fn load(flags: &Flags, around: &Surroundings) -> Result<Config, Problems> {
         .as_deref()
         .and_then(Path::parent)
         .unwrap_or(Path::new("."));
+    let approval_wait = reading.approval_wait(written.approval_wait.as_ref());
     let policy = reading.policy(written.policy.as_ref(), folder);
     let agent_policy = reading.policy(written.agent_policy.as_ref(), folder);
     let review = reading.review(&written.review);
@@ -115,6 +119,7 @@ pub fn load(flags: &Flags, around: &Surroundings) -> Result<Config, Problems> {
     problems.unless_any(home.map(|home| Config {
         home,
         targets,
+        approval_wait,
         policy,
         agent_policy,
         review,

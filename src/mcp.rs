@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 use crate::broker::{Broker, Caller};
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::statement::Effect;
+use crate::core::target::Target;
 use crate::mcp::tools::Tool;
 
 /// The largest message from a client, in bytes: a statement with all its parameters fits.
@@ -39,26 +40,32 @@ const CALLS: usize = 64;
 pub struct Server {
     broker: Arc<Broker>,
     os_user: Arc<str>,
-    tools: Arc<[Listed]>,
+    alone: Arc<[Listed]>,
+    with_people: Arc<[Listed]>,
     turns: Arc<Semaphore>,
 }
 
 impl Server {
     /// Serves `broker` to the clients of one user of this machine.
     pub fn new(broker: Arc<Broker>, os_user: &str) -> Self {
-        let writes = broker
-            .targets
-            .iter()
-            .any(|t| t.allow.iter().any(|e| *e > Effect::Read));
-        let tools = Tool::ALL
-            .into_iter()
-            .map(|tool| tool.listed(writes))
-            .collect();
+        let allowed = |target: &Target| target.allow.iter().any(|effect| *effect > Effect::Read);
+        let writes = broker.targets.iter().any(allowed);
+        let list = |tool: Tool, writes| tool.listed(writes);
+        let alone = Tool::ALL.into_iter().filter(|tool| *tool != Tool::Request);
         Self {
             broker,
             os_user: os_user.into(),
-            tools,
+            alone: alone.map(|tool| list(tool, writes)).collect(),
+            with_people: Tool::ALL.into_iter().map(|tool| list(tool, true)).collect(),
             turns: Arc::new(Semaphore::new(CALLS)),
+        }
+    }
+
+    /// The tools that can be of use here: what waits for people is of none where nobody can be asked.
+    fn tools(&self) -> &[Listed] {
+        match self.broker.state.trust() {
+            Ok(Some(_)) => &self.with_people,
+            Ok(None) | Err(_) => &self.alone,
         }
     }
 
@@ -89,7 +96,7 @@ impl ServerHandler for Server {
     }
 
     fn get_tool(&self, name: &str) -> Option<Listed> {
-        self.tools.iter().find(|tool| tool.name == name).cloned()
+        self.tools().iter().find(|tool| tool.name == name).cloned()
     }
 
     async fn list_tools(
@@ -97,7 +104,7 @@ impl ServerHandler for Server {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(self.tools.to_vec())
+        Ok(ListToolsResult::with_all_items(self.tools().to_vec())
             .with_cache_scope(CacheScope::Private))
     }
 

@@ -9,19 +9,18 @@ use crate::core::refusal::Refusal;
 use crate::core::signer::Vote;
 use crate::core::statement::Statement;
 use crate::core::target::Target;
-use crate::core::token::Claims;
 
 /// What the agent's policy says of work that it has judged itself.
 pub(super) fn judge(
     agent: &Agent,
-    claims: &Claims,
+    requester: &Principal,
     target: &Target,
     statement: &Statement,
 ) -> Judgement {
     let found = statement.findings.iter().copied();
     let findings = agent.review.apply(&target.environment, found);
     agent.policies.current().judge(&Facts {
-        principal: &claims.sub,
+        principal: requester,
         standing: &Standing::NONE,
         target,
         effect: statement.effect,

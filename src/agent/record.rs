@@ -55,8 +55,16 @@ pub(super) fn draft(claims: &Claims, kind: EventKind, clock: &dyn Clock) -> Draf
 
 /// The work was run and the log cannot take its end: says what stands, because the caller must not
 /// believe that nothing happened.
-pub(super) fn unrecorded(outcome: &Result<Collected, Refusal>, error: &StoreError) -> Refusal {
+pub(super) fn unrecorded(
+    effect: Effect,
+    outcome: &Result<Collected, Refusal>,
+    error: &StoreError,
+) -> Refusal {
     let (what, hint) = match outcome {
+        Ok(_) if effect == Effect::Read => (
+            "the statement has run; its rows are withheld".to_owned(),
+            "run it again once a person has mended the state folder",
+        ),
         Ok(_) => (
             "the change was made and stands".to_owned(),
             "do not run it again; tell the person who runs secondkey",

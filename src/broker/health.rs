@@ -17,7 +17,7 @@ pub struct Health {
     /// The audit log could be written just now.
     pub audit: bool,
     /// Policies whose file is broken, so that an older state of it is in force.
-    pub stale_policies: Vec<&'static str>,
+    pub broken_policies: Vec<&'static str>,
     /// Each target.
     pub targets: Vec<TargetHealth>,
 }
@@ -45,7 +45,7 @@ pub async fn look(broker: &Broker, caller: &Caller) -> Health {
         .filter(|(_, problem)| problem.is_some());
     Health {
         audit,
-        stale_policies: stale.map(|(name, _)| name).collect(),
+        broken_policies: stale.map(|(name, _)| name).collect(),
         targets,
     }
 }

@@ -39,6 +39,16 @@ pub fn list(state: &State, filter: &Filter) -> Result<Page, Refusal> {
     Ok(state.requests().list(filter)?)
 }
 
+/// The newest requests of one requester, at most `limit`. Blocks.
+pub fn of(state: &State, requester: &Principal, limit: usize) -> Result<Page, Refusal> {
+    let filter = Filter {
+        requester: Some(requester.clone()),
+        limit,
+        ..Filter::default()
+    };
+    list(state, &filter)
+}
+
 /// One request with its document and values. Blocks.
 ///
 /// Refused where the record was changed by hand so that its parts are no longer about one thing.

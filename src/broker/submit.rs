@@ -4,11 +4,12 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{NotRun, Report};
+use crate::broker::approvals::ask_people;
 use crate::broker::{Broker, Caller};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::RequestId;
 use crate::core::limits::{Limits, PARAMETERS};
-use crate::core::policy::{Decision, Grant, Judgement, Question, Standing, decide};
+use crate::core::policy::{Decision, Judgement, Question, Standing, decide};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::statement::Statement;
 use crate::core::target::Target;
@@ -50,28 +51,53 @@ pub async fn submit(
 ) -> Result<Answer, Refusal> {
     let request = broker.ids.request();
     let draft = |kind| broker.draft(kind, caller).request(&request);
-    let refused = match broker.target(ask.target.as_deref()) {
-        Ok(target) => draft(EventKind::RequestRefused).target(target.name.as_str()),
-        Err(_) => draft(EventKind::RequestRefused),
-    };
+    let target = broker.target(ask.target.as_deref());
     let prepared = match prepare(broker, &request, ask).await {
         Ok(prepared) => prepared,
         Err(refusal) => {
+            let refused = draft(EventKind::RequestRefused);
+            let refused = match target {
+                Ok(target) => refused.target(target.name.as_str()),
+                Err(_) => refused,
+            };
             broker.record_refusal(refused, &refusal).await?;
             return Err(refusal);
         }
     };
+    decided(broker, caller, (&request, &prepared), cancel).await
+}
+
+/// Does what the policy says: runs it, has people asked, or refuses.
+async fn decided(
+    broker: &Broker,
+    caller: &Caller,
+    asked: (&RequestId, &Prepared<'_>),
+    cancel: CancellationToken,
+) -> Result<Answer, Refusal> {
+    let (request, prepared) = asked;
+    let draft = |kind| broker.draft(kind, caller).request(request);
     let mut found = None;
     loop {
         let attempt = Attempt {
             broker,
             caller,
-            request: &request,
-            prepared: &prepared,
+            request,
+            prepared,
         };
-        let (judgement, grant) = attempt
-            .decide(found.as_deref(), draft(EventKind::RequestRefused))
-            .await?;
+        let (judgement, decision) = attempt.decide(found.as_deref());
+        let refused = draft(EventKind::RequestRefused);
+        let refused = attempt.describe(found.as_deref(), &judgement, refused);
+        let grant = match decision {
+            Decision::Allow(grant) => grant,
+            Decision::NeedsApproval(needed) => {
+                let needs = (judgement, needed.refusal);
+                return ask_people(broker, caller, asked, (needs, refused), cancel).await;
+            }
+            Decision::Deny(refusal) => {
+                broker.record_refusal(refused, &refusal).await?;
+                return Err(refusal);
+            }
+        };
         let allowed = draft(EventKind::RequestAllowed);
         attempt.record_allowed(found.as_deref(), &judgement, allowed);
         let keys = broker.state.token_keys()?;
@@ -81,13 +107,23 @@ pub async fn submit(
         let work = prepared.work.clone();
         let run = broker
             .agent
-            .execute(token.as_str().as_bytes(), work, cancel.clone());
+            .execute(token.as_str().as_bytes(), work, None, cancel.clone());
         match run.await {
-            Ok(report) => return Ok(Answer { request, report }),
+            Ok(report) => {
+                return Ok(Answer {
+                    request: request.clone(),
+                    report,
+                });
+            }
             // The agent saw more than the text shows. Decide once more, on its finding.
             Err(NotRun {
                 found: Some(worse), ..
             }) if found.is_none() => found = Some(worse),
+            // The agent's own policy wants somebody whom the workspace's does not.
+            Err(NotRun { refusal, .. }) if refusal.code == Code::ApprovalRequired => {
+                let needs = (judgement, refusal);
+                return ask_people(broker, caller, asked, (needs, refused), cancel).await;
+            }
             Err(NotRun { refusal, .. }) => return Err(refusal),
         }
     }
@@ -95,12 +131,12 @@ pub async fn submit(
 
 /// An ask whose form is in order.
 #[derive(Debug)]
-struct Prepared<'a> {
-    target: &'a Target,
-    work: Work,
-    statement: std::sync::Arc<Statement>,
-    limits: Limits,
-    reason: Option<String>,
+pub(super) struct Prepared<'a> {
+    pub(super) target: &'a Target,
+    pub(super) work: Work,
+    pub(super) statement: std::sync::Arc<Statement>,
+    pub(super) limits: Limits,
+    pub(super) reason: Option<String>,
 }
 
 async fn prepare<'a>(
@@ -144,11 +180,7 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn decide(
-        &self,
-        found: Option<&Statement>,
-        draft: Draft,
-    ) -> Result<(Judgement, Grant), Refusal> {
+    fn decide(&self, found: Option<&Statement>) -> (Judgement, Decision) {
         let Prepared {
             target,
             work,
@@ -156,7 +188,7 @@ impl Attempt<'_> {
             limits,
             ..
         } = self.prepared;
-        let (judgement, decision) = decide(&Question {
+        decide(&Question {
             request: self.request,
             principal: &self.caller.principal,
             standing: &Standing::NONE,
@@ -168,17 +200,9 @@ impl Attempt<'_> {
             limits: *limits,
             policy: &self.broker.policies.current(),
             review: &self.broker.review,
-            votes: &[],
+            approved: None,
             at: self.broker.clock.now(),
-        });
-        let refusal = match decision {
-            Decision::Allow(grant) => return Ok((judgement, grant)),
-            Decision::NeedsApproval(needed) => needed.refusal,
-            Decision::Deny(refusal) => refusal,
-        };
-        let draft = self.describe(found, &judgement, draft);
-        self.broker.record_refusal(draft, &refusal).await?;
-        Err(refusal)
+        })
     }
 
     /// Queued, not awaited: the agent's intent comes after it in the same queue and is awaited.

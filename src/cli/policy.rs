@@ -307,10 +307,10 @@ fn target<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Target, Refu
         None => named.next().filter(|_| only),
     };
     found.ok_or_else(|| {
-        let names = config.targets.iter().map(|one| one.target.name.as_str());
-        let names: Vec<_> = names.collect();
+        let all = config.targets.iter().map(|one| one.target.name.as_str());
+        let all: Vec<_> = all.collect();
         Refusal::new(Code::UnknownTarget, "say which target")
-            .hint(format!("set --target to one of: {}", names.join(", ")))
+            .hint(format!("set --target to one of: {}", all.join(", ")))
     })
 }
 

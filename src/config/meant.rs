@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -161,6 +162,18 @@ impl<'a> Reading<'a> {
             allow_privileged_login: is_true(written.allow_privileged_login.as_ref()),
             origin: written.place.clone(),
         })
+    }
+
+    /// How long a call waits for a person: never past what clients wait for an answer.
+    pub(super) fn approval_wait(&mut self, written: Option<&At<String>>) -> Duration {
+        let usual = 45_000;
+        let wait = self.amount(
+            written,
+            quantity::milliseconds,
+            0..=300_000,
+            "a time from `0s` to `5m` with its unit, such as `45s`",
+        );
+        Duration::from_millis(u64::from(wait.unwrap_or(usual)))
     }
 
     /// Limits, with `defaults` for what was not written.

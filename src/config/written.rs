@@ -12,6 +12,8 @@ use crate::core::review::Rule;
 pub(super) struct Written {
     /// `[limits]`.
     pub limits: WrittenLimits,
+    /// `approval_wait`: how long a call waits for a person.
+    pub approval_wait: Option<At<String>>,
     /// `policy`: the file of the workspace's policy.
     pub policy: Option<At<String>>,
     /// `agent_policy`: the file of the agent's own policy.
@@ -75,12 +77,20 @@ pub(super) fn from_file(source: &Source, problems: &mut Problems) -> Written {
         return Written::default();
     };
     let top = source.top(&entries);
-    let known = ["agent_policy", "limits", "policy", "review", "targets"];
+    let known = [
+        "agent_policy",
+        "approval_wait",
+        "limits",
+        "policy",
+        "review",
+        "targets",
+    ];
     top.only(&known, problems);
     let targets = top.table("targets", problems);
     let targets = targets.map(|table| table.tables(problems));
     Written {
         limits: limits(&top, problems),
+        approval_wait: top.text("approval_wait", problems),
         policy: top.text("policy", problems),
         agent_policy: top.text("agent_policy", problems),
         review: review(&top, problems),

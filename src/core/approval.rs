@@ -4,6 +4,7 @@
 //! no; a [`SignedVerdict`] carries an SSHSIG over the verdict, by an SSH key or a passkey; and
 //! [`verify`] turns it into a [`VerifiedVerdict`] where a key in the trust file made it.
 
+pub mod backing;
 pub mod document;
 pub mod signature;
 pub mod sshsig;
@@ -11,6 +12,7 @@ pub mod verdict;
 pub mod verify;
 pub mod webauthn;
 
+pub use backing::{Backing, BackingError, Defences, Executing, check_backing};
 pub use document::{Document, DocumentError, ParamsSeal, PolicyDigests, Purpose};
 pub use signature::SignatureError;
 pub use verdict::{Decision, SignedVerdict, Verdict};

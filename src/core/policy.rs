@@ -9,13 +9,15 @@ pub mod ask;
 pub mod cases;
 pub mod decide;
 pub mod facts;
+mod guard;
 pub mod judgement;
 pub mod problem;
+mod reader;
 pub mod requirement;
 pub mod set;
 mod words;
 
-pub use decide::{Decision, Grant, Needed, Question, decide};
+pub use decide::{Approved, Decision, Grant, Needed, Question, decide};
 pub use facts::{Facts, SCHEMA, Standing, is_production};
 pub use judgement::{Denial, Judgement, Outcome, Settlement, strictest};
 pub use problem::{Problem, Problems};

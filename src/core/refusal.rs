@@ -9,8 +9,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
+    /// A person has to agree first; the request waits for them.
+    ApprovalPending,
     /// An approval or the document it is about is not valid here and now.
     ApprovalRefused,
+    /// A person said no.
+    ApprovalRejected,
     /// The policy wants a human to agree first.
     ApprovalRequired,
     /// The audit log cannot be written, so nothing runs.
@@ -73,6 +77,8 @@ impl Code {
     /// The written form.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::ApprovalPending => "approval_pending",
+            Self::ApprovalRejected => "approval_rejected",
             Self::ApprovalRefused => "approval_refused",
             Self::ApprovalRequired => "approval_required",
             Self::AuditUnavailable => "audit_unavailable",

@@ -149,7 +149,14 @@ impl Settings {
         let written = self.0.get(environment).and_then(|levels| levels.get(&rule));
         written.copied().unwrap_or(match rule {
             Rule::MixedDdlDml => Level::Off,
-            _ => Level::Warn,
+            Rule::ColumnTypeChange
+            | Rule::Drop
+            | Rule::IndexLocksTable
+            | Rule::LongInList
+            | Rule::NoWhere
+            | Rule::NotNullWithoutDefault
+            | Rule::Truncate
+            | Rule::WhereAlwaysTrue => Level::Warn,
         })
     }
 

@@ -65,9 +65,12 @@ async fn answer(
     // Who asks how things are need not wait behind what is slow.
     let _turn = match tool {
         Tool::SqlExecute => Some(turn(server, &cancel).await?),
-        Tool::DescribeTable | Tool::Health | Tool::ListTables | Tool::ResultPage | Tool::Whoami => {
-            None
-        }
+        Tool::DescribeTable
+        | Tool::Health
+        | Tool::ListTables
+        | Tool::Request
+        | Tool::ResultPage
+        | Tool::Whoami => None,
     };
     let context = Context {
         broker: &server.broker,

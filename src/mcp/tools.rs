@@ -3,6 +3,7 @@
 mod describe_table;
 mod health;
 mod list_tables;
+mod request;
 mod result_page;
 pub mod sql_execute;
 mod whoami;
@@ -29,6 +30,8 @@ pub enum Tool {
     Health,
     /// All tables.
     ListTables,
+    /// What waits for people.
+    Request,
     /// More rows.
     ResultPage,
     /// Run a statement.
@@ -50,10 +53,11 @@ pub struct Context<'a> {
 
 impl Tool {
     /// All of them, in the order of the listing.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::DescribeTable,
         Self::Health,
         Self::ListTables,
+        Self::Request,
         Self::ResultPage,
         Self::SqlExecute,
         Self::Whoami,
@@ -70,6 +74,7 @@ impl Tool {
             Self::DescribeTable => "describe_table",
             Self::Health => "health",
             Self::ListTables => "list_tables",
+            Self::Request => "request",
             Self::ResultPage => "result_page",
             Self::SqlExecute => "sql_execute",
             Self::Whoami => "whoami",
@@ -90,6 +95,10 @@ impl Tool {
             Self::ListTables => self.list::<list_tables::Args, list_tables::Tables>(
                 true,
                 include_str!("../../tools/list_tables.md"),
+            ),
+            Self::Request => self.list::<request::Args, request::Output>(
+                false,
+                include_str!("../../tools/request.md"),
             ),
             Self::ResultPage => self.list::<result_page::Args, result_page::Page>(
                 true,
@@ -130,6 +139,7 @@ impl Tool {
                 to_json(&health::call(&context).await)
             }
             Self::ListTables => to_json(&list_tables::call(parse(arguments)?, &context).await?),
+            Self::Request => to_json(&request::call(parse(arguments)?, context).await?),
             Self::ResultPage => to_json(&result_page::call(parse(arguments)?, &context).await?),
             Self::SqlExecute => to_json(&sql_execute::call(parse(arguments)?, context).await?),
             Self::Whoami => {
@@ -176,7 +186,7 @@ fn without_value(error: &str) -> String {
     }
 }
 
-fn to_json(answer: &impl Serialize) -> Result<Value, Refusal> {
+pub(super) fn to_json(answer: &impl Serialize) -> Result<Value, Refusal> {
     serde_json::to_value(answer)
         .map_err(|_| Refusal::new(Code::Internal, "the answer could not be written as JSON"))
 }

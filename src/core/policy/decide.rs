@@ -41,10 +41,21 @@ pub struct Question<'a> {
     pub policy: &'a PolicySet,
     /// What becomes of what the review rules find.
     pub review: &'a Settings,
-    /// The approvals so far, verified.
-    pub votes: &'a [Vote],
+    /// What people have approved, where they had to.
+    pub approved: Option<&'a Approved>,
     /// When.
     pub at: Timestamp,
+}
+
+/// What people have approved: the token will name it.
+#[derive(Clone, Debug)]
+pub struct Approved {
+    /// The document.
+    pub document: Digest,
+    /// The signed verdicts on it.
+    pub verdicts: Vec<Digest>,
+    /// What of them counts.
+    pub votes: Vec<Vote>,
 }
 
 /// The outcome of a question.
@@ -80,6 +91,8 @@ pub struct Grant {
     pub(in crate::core) reads: Vec<String>,
     pub(in crate::core) writes: Vec<String>,
     pub(in crate::core) limits: Limits,
+    pub(in crate::core) document: Option<Digest>,
+    pub(in crate::core) approvals: Vec<Digest>,
 }
 
 impl Question<'_> {
@@ -87,6 +100,12 @@ impl Question<'_> {
     fn effect(&self) -> Effect {
         let found = self.found.map_or(Effect::Read, |found| found.effect);
         found.max(self.statement.effect)
+    }
+
+    fn votes(&self) -> &[Vote] {
+        self.approved
+            .map(|approved| approved.votes.as_slice())
+            .unwrap_or_default()
     }
 
     /// What the policy says, votes left out.
@@ -114,7 +133,7 @@ impl Question<'_> {
 /// says, and what follows from it.
 pub fn decide(question: &Question<'_>) -> (Judgement, Decision) {
     let judgement = question.judge();
-    let decision = match judgement.settle(question.votes, question.principal) {
+    let decision = match judgement.settle(question.votes(), question.principal) {
         Settlement::Settled => Decision::Allow(grant(question, judgement.limits)),
         Settlement::Denied(denial) => {
             Decision::Deny(denied(&judgement, denial, question.target, &what(question)))
@@ -163,15 +182,16 @@ pub fn needs_approval(
     }
     let mut hint = String::new();
     for finding in &judgement.findings {
-        hint.push_str(&format!("{finding}. "));
+        hint.push_str(&finding.to_string());
+        hint.push_str("; ");
     }
     if target.allow.contains(&effect) {
         hint.push_str("the policy wants this whatever the target's configuration allows");
     } else {
-        hint.push_str(&format!(
-            "{} without approval; a person can allow `{effect}` in the target's configuration",
-            what_runs(target)
-        ));
+        hint.push_str(&what_runs(target));
+        hint.push_str(" without approval; a person can allow `");
+        hint.push_str(effect.as_str());
+        hint.push_str("` in the target's configuration");
     }
     Refusal::new(Code::ApprovalRequired, message).hint(hint)
 }
@@ -259,5 +279,10 @@ fn grant(question: &Question<'_>, limits: Limits) -> Grant {
             .limits
             .intersect(question.target.limits)
             .intersect(limits),
+        document: question.approved.map(|approved| approved.document),
+        approvals: question
+            .approved
+            .map(|approved| approved.verdicts.clone())
+            .unwrap_or_default(),
     }
 }

@@ -9,6 +9,7 @@ use cedar_policy::{
 };
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 
+use crate::core::policy::guard::{Part, Place};
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::review::Finding;
 use crate::core::statement::{Effect, Name, Statement};
@@ -67,18 +68,18 @@ pub const SCHEMA: &str = include_str!("schema.cedarschema");
 /// broken, which a test would show; everything is denied then.
 pub(super) struct Vocabulary {
     pub(super) schema: Schema,
-    kinds: [EntityTypeName; 3],
+    kinds: [(&'static str, EntityTypeName); 3],
     target: EntityTypeName,
     run: EntityUid,
 }
 
 pub(super) static VOCABULARY: LazyLock<Option<Vocabulary>> = LazyLock::new(|| {
     let (schema, _) = Schema::from_cedarschema_str(SCHEMA).ok()?;
-    let kind = |name: &str| name.parse::<EntityTypeName>().ok();
+    let kind = |name: &'static str| Some((name, name.parse().ok()?));
     Some(Vocabulary {
         schema,
         kinds: [kind("Ai")?, kind("Human")?, kind("Service")?],
-        target: kind("Target")?,
+        target: "Target".parse().ok()?,
         run: r#"Action::"run""#.parse().ok()?,
     })
 });
@@ -90,28 +91,95 @@ pub fn is_production(environment: &str) -> bool {
         .any(|name| environment.eq_ignore_ascii_case(name))
 }
 
-impl Facts<'_> {
-    /// The effect that counts.
-    pub(super) fn effect(&self) -> Effect {
-        self.effect.max(self.statement.effect)
+/// One fact, as rules see it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Fact {
+    Number(i64),
+    Text(String),
+    Texts(BTreeSet<String>),
+    Truth(bool),
+}
+
+/// The facts as rules see them, each in the place that [`Part::names`] gives it.
+#[derive(Debug)]
+pub(super) struct Form {
+    /// The type and id of who asks.
+    pub(super) principal: (&'static str, String),
+    /// The target's name.
+    pub(super) target: String,
+    who: [Fact; 4],
+    place: [Fact; 6],
+    context: [Fact; 15],
+}
+
+impl Part {
+    /// The names of the attributes, in order.
+    pub(super) fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Principal => &["name", "kind", "roles", "groups"],
+            Self::Resource => &[
+                "name",
+                "engine",
+                "environment",
+                "production",
+                "labels",
+                "allow",
+            ],
+            Self::Context => &[
+                "effect",
+                "level",
+                "kind",
+                "touches",
+                "reads",
+                "writes",
+                "columns_written",
+                "functions",
+                "has_where",
+                "capability",
+                "findings",
+                "hour",
+                "weekday",
+                "rows_known",
+                "rows",
+            ],
+        }
+    }
+}
+
+impl Form {
+    fn part(&self, part: Part) -> &[Fact] {
+        match part {
+            Part::Principal => &self.who,
+            Part::Resource => &self.place,
+            Part::Context => &self.context,
+        }
+    }
+
+    /// A fact.
+    pub(super) fn fact(&self, (part, at): Place) -> Option<&Fact> {
+        self.part(part).get(at)
+    }
+
+    fn attributes(&self, part: Part) -> impl Iterator<Item = (String, Value)> {
+        let named = part.names().iter().zip(self.part(part));
+        named.map(|(name, fact)| ((*name).to_owned(), fact.value()))
     }
 
     /// The request and the entities that Cedar judges, checked against the schema.
     pub(super) fn for_cedar(&self, words: &Vocabulary) -> Result<(Request, Entities), Unfit> {
         let unfit = |error: &dyn std::fmt::Display| Unfit(error.to_string());
-        let [ai, human, service] = &words.kinds;
-        let kind = match self.principal.kind() {
-            PrincipalKind::Ai => ai,
-            PrincipalKind::Human => human,
-            PrincipalKind::Service => service,
+        let (kind, id) = &self.principal;
+        let known = words.kinds.iter().find(|(name, _)| name == kind);
+        let (_, kind) = known.ok_or_else(|| unfit(kind))?;
+        let who = uid(kind, id);
+        let target = uid(&words.target, &self.target);
+        let context = Context::from_pairs(self.attributes(Part::Context)).map_err(|e| unfit(&e))?;
+        let entity = |uid: &EntityUid, part| {
+            Entity::new(uid.clone(), self.attributes(part).collect(), HashSet::new())
+                .map_err(|e| unfit(&e))
         };
-        let who = uid(kind, self.principal.name());
-        let target = uid(&words.target, self.target.name.as_str());
-        let context = Context::from_pairs(self.context()).map_err(|e| unfit(&e))?;
-        let principal =
-            Entity::new(who.clone(), self.who().into(), HashSet::new()).map_err(|e| unfit(&e))?;
-        let resource = Entity::new(target.clone(), self.place().into(), HashSet::new())
-            .map_err(|e| unfit(&e))?;
+        let principal = entity(&who, Part::Principal)?;
+        let resource = entity(&target, Part::Resource)?;
         let schema = Some(&words.schema);
         let request =
             Request::new(who, words.run.clone(), target, context, schema).map_err(|e| unfit(&e))?;
@@ -119,70 +187,94 @@ impl Facts<'_> {
             Entities::from_entities([principal, resource], schema).map_err(|e| unfit(&e))?;
         Ok((request, entities))
     }
+}
 
-    fn who(&self) -> [(String, Value); 4] {
+impl Fact {
+    fn value(&self) -> Value {
+        match self {
+            Self::Number(number) => Value::new_long(*number),
+            Self::Text(text) => Value::new_string(text.clone()),
+            Self::Texts(texts) => {
+                Value::new_set(texts.iter().map(|text| Value::new_string(text.clone())))
+            }
+            Self::Truth(truth) => Value::new_bool(*truth),
+        }
+    }
+}
+
+impl Facts<'_> {
+    /// The effect that counts.
+    pub(super) fn effect(&self) -> Effect {
+        self.effect.max(self.statement.effect)
+    }
+
+    /// The facts as rules see them.
+    pub(super) fn form(&self) -> Form {
+        let kind = match self.principal.kind() {
+            PrincipalKind::Ai => "Ai",
+            PrincipalKind::Human => "Human",
+            PrincipalKind::Service => "Service",
+        };
+        Form {
+            principal: (kind, self.principal.name().to_owned()),
+            target: self.target.name.as_str().to_owned(),
+            who: self.who(),
+            place: self.place(),
+            context: self.context(),
+        }
+    }
+
+    fn who(&self) -> [Fact; 4] {
         [
-            pair("name", text(self.principal.name())),
-            pair("kind", text(self.principal.kind().as_str())),
-            pair("roles", texts(&self.standing.roles)),
-            pair("groups", texts(&self.standing.groups)),
+            text(self.principal.name()),
+            text(self.principal.kind().as_str()),
+            Fact::Texts(self.standing.roles.clone()),
+            Fact::Texts(self.standing.groups.clone()),
         ]
     }
 
-    fn place(&self) -> [(String, Value); 6] {
+    fn place(&self) -> [Fact; 6] {
         let target = self.target;
         let labels = target.labels.iter();
-        let labels = labels.map(|(key, value)| Value::new_string(format!("{key}={value}")));
-        let allow = target.allow.iter().map(|effect| text(effect.as_str()));
+        let allow = target.allow.iter().map(|effect| effect.as_str().to_owned());
         [
-            pair("name", text(target.name.as_str())),
-            pair("engine", text(target.engine.as_str())),
-            pair("environment", text(&target.environment)),
-            pair(
-                "production",
-                Value::new_bool(is_production(&target.environment)),
+            text(target.name.as_str()),
+            text(target.engine.as_str()),
+            text(&target.environment),
+            Fact::Truth(is_production(&target.environment)),
+            Fact::Texts(
+                labels
+                    .map(|(key, value)| format!("{key}={value}"))
+                    .collect(),
             ),
-            pair("labels", Value::new_set(labels)),
-            pair("allow", Value::new_set(allow)),
+            Fact::Texts(allow.collect()),
         ]
     }
 
-    fn context(&self) -> [(String, Value); 15] {
+    fn context(&self) -> [Fact; 15] {
         let statement = self.statement;
         let reads = both_forms(&statement.reads);
         let writes = both_forms(&statement.writes);
-        let touches: BTreeSet<&String> = reads.union(&writes).collect();
         let time = DateTime::<Utc>::from_timestamp_millis(self.at.unix_ms()).unwrap_or_default();
-        let findings = self.findings.iter().map(|f| text(f.rule.as_str()));
+        let findings = self.findings.iter().map(|f| f.rule.as_str().to_owned());
         // More than fits is more than any rule can name.
-        let rows = self
-            .rows
-            .map_or(0, |rows| i64::try_from(rows).unwrap_or(i64::MAX));
+        let rows = |rows| i64::try_from(rows).unwrap_or(i64::MAX);
         [
-            pair("effect", text(self.effect().as_str())),
-            pair("level", Value::new_long(level(self.effect()))),
-            pair("kind", text(&statement.kind)),
-            pair("touches", texts(touches)),
-            pair("reads", texts(&reads)),
-            pair("writes", texts(&writes)),
-            pair(
-                "columns_written",
-                texts(&both_forms(&statement.columns_written)),
-            ),
-            pair("functions", texts(&both_forms(&statement.functions))),
-            pair(
-                "has_where",
-                Value::new_bool(statement.has_where == Some(true)),
-            ),
-            pair("capability", text(self.capability.unwrap_or_default())),
-            pair("findings", Value::new_set(findings)),
-            pair("hour", Value::new_long(time.hour().into())),
-            pair(
-                "weekday",
-                Value::new_long(time.weekday().number_from_monday().into()),
-            ),
-            pair("rows_known", Value::new_bool(self.rows.is_some())),
-            pair("rows", Value::new_long(rows)),
+            text(self.effect().as_str()),
+            Fact::Number(level(self.effect())),
+            text(&statement.kind.to_lowercase()),
+            Fact::Texts(reads.union(&writes).cloned().collect()),
+            Fact::Texts(reads),
+            Fact::Texts(writes),
+            Fact::Texts(both_forms(&statement.columns_written)),
+            Fact::Texts(both_forms(&statement.functions)),
+            Fact::Truth(statement.has_where == Some(true)),
+            text(self.capability.unwrap_or_default()),
+            Fact::Texts(findings.collect()),
+            Fact::Number(time.hour().into()),
+            Fact::Number(time.weekday().number_from_monday().into()),
+            Fact::Truth(self.rows.is_some()),
+            Fact::Number(self.rows.map_or(0, rows)),
         ]
     }
 }
@@ -213,14 +305,6 @@ fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
 }
 
-fn pair(name: &str, value: Value) -> (String, Value) {
-    (name.to_owned(), value)
-}
-
-fn text(text: &str) -> Value {
-    Value::new_string(text.to_owned())
-}
-
-fn texts<'t>(texts: impl IntoIterator<Item = &'t String>) -> Value {
-    Value::new_set(texts.into_iter().map(|one| text(one)))
+fn text(text: &str) -> Fact {
+    Fact::Text(text.to_owned())
 }

@@ -122,7 +122,12 @@ pub fn strictest(a: Judgement, b: Judgement) -> Judgement {
         (Outcome::Deny(x), _) => (Outcome::Deny(x), (true, false)),
         (_, Outcome::Deny(y)) => (Outcome::Deny(y), (false, true)),
         (Outcome::Ask(mut x), Outcome::Ask(y)) => {
-            x.extend(y);
+            // The same votes would meet both.
+            let new = y
+                .into_iter()
+                .filter(|one| !x.iter().any(|other| other.asks_the_same(one)));
+            let new: Vec<_> = new.collect();
+            x.extend(new);
             (Outcome::Ask(x), (true, true))
         }
         (Outcome::Ask(x), Outcome::Allow) => (Outcome::Ask(x), (true, false)),

@@ -69,12 +69,21 @@ pub struct StepProgress {
 }
 
 impl Requirement {
+    /// Whether whatever meets one meets the other: only the rules differ.
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        let nameless = |one: &Self| Self {
+            rule: String::new(),
+            ..one.clone()
+        };
+        nameless(self) == nameless(other)
+    }
+
     /// Counts votes: distinct persons with distinct keys, none of them in two steps. A person who
     /// fits several steps is counted where it helps most, so that no order of votes is worse.
     ///
     /// Two persons who share one key count as one.
     pub fn met_by(&self, votes: &[Vote], requester: &Principal) -> Progress {
-        let voters = self.counting(votes, requester);
+        let counted = self.counting(votes, requester);
         let slots: Vec<usize> = (0..)
             .zip(&self.steps)
             .flat_map(|(at, step)| (0..step.count).map(move |_| at))
@@ -82,17 +91,17 @@ impl Requirement {
         let mut matching = Matching {
             fits: |slot: usize, voter: usize| {
                 let step = slots.get(slot).and_then(|at| self.steps.get(*at));
-                let voter = voters.get(voter);
-                step.zip(voter)
+                let vote = counted.get(voter);
+                step.zip(vote)
                     .is_some_and(|(step, vote)| is_in(&step.group, &vote.groups))
             },
-            taken_by: vec![None; voters.len()],
+            taken_by: vec![None; counted.len()],
         };
         for slot in 0..slots.len() {
-            matching.place(slot, &mut vec![false; voters.len()]);
+            matching.place(slot, &mut vec![false; counted.len()]);
         }
         let mut steps: Vec<_> = self.steps.iter().map(StepProgress::begun).collect();
-        for (vote, slot) in voters.iter().zip(&matching.taken_by) {
+        for (vote, slot) in counted.iter().zip(&matching.taken_by) {
             let at = slot.and_then(|slot| slots.get(slot));
             if let Some(step) = at.and_then(|at| steps.get_mut(*at)) {
                 step.by.push(vote.signer.clone());

@@ -13,6 +13,7 @@ use crate::core::target::Target;
 use crate::core::time::Timestamp;
 
 /// A question to a policy, with what is usual.
+#[derive(Debug)]
 struct Case {
     principal: Principal,
     standing: Standing,
@@ -204,7 +205,7 @@ fn the_strictest_of_all_rules_wins() {
 
 #[test]
 fn what_no_rule_mentions_is_denied() {
-    let rules = policy(r#"permit (principal is Human, action, resource);"#);
+    let rules = policy("permit (principal is Human, action, resource);");
     assert_eq!(Case::of("select 1").outcome(&rules), "deny (NoRule) by ");
     let mut human = Case::of("select 1");
     human.principal = Principal::new(PrincipalKind::Human, "ada");
@@ -214,10 +215,10 @@ fn what_no_rule_mentions_is_denied() {
 #[test]
 fn a_rule_that_cannot_be_evaluated_denies_even_where_cedar_would_allow() {
     // Long arithmetic overflows: the one error that the validator cannot rule out.
-    let text = r#"
+    let text = "
         permit (principal, action, resource);
         forbid (principal, action, resource) when { context.rows + 9223372036854775807 < 0 };
-    "#;
+    ";
     let rules = policy(text);
     let mut case = Case::of("select 1");
     assert_eq!(case.outcome(&rules), "allow by line 2");
@@ -363,6 +364,8 @@ fn the_strictest_of_two_judgements_keeps_what_both_want() {
     assert_eq!((both.limits.rows, both.limits.time_ms), (5, 1_000));
     assert_eq!(both.rules, ["x", "y"]);
     assert_eq!(strictest(judged(&all), judged(&dba)).rules, ["x"]);
+    let twice = strictest(judged(&dba), judged(&dba));
+    assert_eq!(twice.requirements().len(), 1, "the same votes meet both");
     assert_eq!(
         strictest(judged(&dba), judged(&all)).requirements().len(),
         1
@@ -384,4 +387,126 @@ fn the_strictest_of_two_judgements_keeps_what_both_want() {
         strictest(judged(&all), judged(&dba)).digest,
         strictest(judged(&dba), judged(&all)).digest
     );
+}
+
+/// Tests that a rule can be made of; the last one fails with an error where rows were measured.
+const TESTS: [&str; 21] = [
+    r#"context.effect == "read""#,
+    r#""write" == context.effect"#,
+    r#"context.effect != "read""#,
+    r#"["write", "schema"].contains(context.effect)"#,
+    "context.level <= 1",
+    "context.level < 1",
+    "context.level > 0",
+    "context.level >= 1",
+    r#"context.touches.contains("orders")"#,
+    r#"context.touches.containsAny(["items", "orders"])"#,
+    r#"["orders"].containsAll(context.touches)"#,
+    "resource.production",
+    "!resource.production",
+    "resource.production == false",
+    "principal is Ai",
+    r#"principal == Ai::"ada/claude""#,
+    r#"principal.groups.contains("dba")"#,
+    "!(context.has_where && context.level == 1)",
+    r#"(context.effect == "read" || resource.production)"#,
+    r#"context.findings == ["no_where"]"#,
+    "context.rows + 9223372036854775807 > 0",
+];
+
+const SCOPES: [&str; 5] = [
+    "principal, action, resource",
+    "principal is Ai, action, resource",
+    "principal is Human, action, resource",
+    r#"principal == Ai::"ada/claude", action, resource == Target::"shop""#,
+    r#"principal, action == Action::"run", resource == Target::"other""#,
+];
+
+mod guards {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    prop_compose! {
+        fn any_rule()(permit in any::<bool>(), scope in 0..SCOPES.len(), first in any::<bool>(), clauses in prop::collection::vec(prop::collection::vec(0..TESTS.len(), 1..4), 0..3)) -> String {
+            let clauses: Vec<_> = clauses.iter().enumerate().map(|(at, tests)| {
+                let tests: Vec<_> = tests.iter().map(|at| TESTS[*at]).collect();
+                let word = if (at == 0) == first { "when" } else { "unless" };
+                format!(" {word} {{ {} }}", tests.join(" && "))
+            }).collect();
+            let word = if permit { "permit" } else { "forbid" };
+            format!("{word} ({}){};", SCOPES[scope], clauses.concat())
+        }
+    }
+
+    prop_compose! {
+        fn any_case()(sql in 0..4_usize, human in any::<bool>(), dba in any::<bool>(), production in any::<bool>(), rows in prop::option::of(0..2_u64), found in any::<bool>()) -> Case {
+            let sql = ["select 1", "select * from orders", DELETE, "drop table orders"][sql];
+            let mut case = if production { Case::of(sql).production() } else { Case::of(sql) };
+            if human {
+                case.principal = Principal::new(PrincipalKind::Human, "ada");
+            }
+            if dba {
+                case.standing.groups.insert("dba".into());
+            }
+            if found {
+                case.findings.push(Finding { rule: ReviewRule::NoWhere, level: Level::Warn });
+            }
+            case.rows = rows;
+            case
+        }
+    }
+
+    /// The policy without its guards: Cedar judges every rule.
+    fn unguarded(text: &str) -> Result<PolicySet, Problems> {
+        let mut policy = PolicySet::load(text, "policy.cedar", None)?;
+        for rule in policy.rules.values_mut() {
+            rule.guards.clear();
+        }
+        Ok(policy)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn guards_never_change_a_judgement(rules in prop::collection::vec(any_rule(), 1..5), cases in prop::collection::vec(any_case(), 1..5)) {
+            let text = rules.join("\n");
+            // A rule that can never hold is no policy at all.
+            if let (Ok(guarded), Ok(plain)) = (PolicySet::load(&text, "policy.cedar", None), unguarded(&text)) {
+                for case in &cases {
+                    prop_assert_eq!(case.judged(&guarded), case.judged(&plain), "{}", text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_rules_that_people_write_are_guarded() {
+        for (text, guards) in [
+            (
+                r#"permit (principal is Ai, action, resource == Target::"shop") when { context.effect == "write" };"#,
+                3,
+            ),
+            (
+                r#"forbid (principal, action, resource) when { context.touches.contains("pay") };"#,
+                1,
+            ),
+            (
+                "forbid (principal, action, resource) unless { resource.production };",
+                0,
+            ),
+            (
+                "permit (principal, action, resource) when { context.rows + 1 > 5 && resource.production };",
+                0,
+            ),
+            (
+                "permit (principal, action, resource) when { resource.production && (context.rows + 1 > 5 && context.level == 1) };",
+                1,
+            ),
+        ] {
+            let policy = policy(text);
+            let found: usize = policy.rules.values().map(|rule| rule.guards.len()).sum();
+            assert_eq!(found, guards, "{text}");
+        }
+    }
 }

@@ -65,7 +65,10 @@ fn compare(operands: &Value, found: &mut Vec<(String, String)>) {
 /// The words that `context.effect` and its like can hold.
 fn attribute_words(node: &Value) -> Option<(String, Words)> {
     let access = &node["."];
-    let (of, attribute) = (access["left"]["Var"].as_str()?, access["attr"].as_str()?);
+    let (of, attribute) = (
+        access.pointer("/left/Var")?.as_str()?,
+        access["attr"].as_str()?,
+    );
     let words = match (of, attribute) {
         ("context", "effect") | ("resource", "allow") => {
             Words::OneOf(vec!["read", "write", "schema", "admin"])
@@ -89,7 +92,9 @@ fn literals_of<'v>(node: &'v Value, found: &mut Vec<&'v str>) {
         found.push(text);
     }
     if let Some(items) = node["Set"].as_array() {
-        items.iter().for_each(|item| literals_of(item, found));
+        for item in items {
+            literals_of(item, found);
+        }
     }
 }
 

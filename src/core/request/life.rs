@@ -41,65 +41,48 @@ impl Request {
 
     /// The policy refuses it.
     pub fn deny(self, refusal: Refusal, now: Timestamp) -> Result<Change, InvalidTransition> {
-        let request = self.as_of(now);
-        match request.state {
-            State::Submitted | State::Measuring { .. } => {
-                let event = request
-                    .event(EventKind::RequestRefused, now)
-                    .refusal(&refusal);
-                let state = State::Denied { refusal, at: now };
-                Ok(request.change(state, now, Some(event)))
-            }
-            ref other => Err(wrong(other, "submitted or measuring", "denied")),
-        }
+        let request = self.undecided("denied", now)?;
+        let event = request
+            .event(EventKind::RequestRefused, now)
+            .refusal(&refusal);
+        let state = State::Denied { refusal, at: now };
+        Ok(request.change(state, now, Some(event)))
     }
 
     /// The policy allows it without asking anybody.
     pub fn allow(self, now: Timestamp) -> Result<Change, InvalidTransition> {
-        let request = self.as_of(now);
-        match request.state {
-            State::Submitted | State::Measuring { .. } => {
-                let approval = request.approval(ApprovedBy::Policy, Vec::new(), now);
-                let event = request
-                    .event(EventKind::RequestAllowed, now)
-                    .number("until_ms", ms(approval.until));
-                Ok(request.change(State::Approved(approval), now, Some(event)))
-            }
-            ref other => Err(wrong(other, "submitted or measuring", "allowed")),
-        }
+        let request = self.undecided("allowed", now)?;
+        let approval = request.approval(ApprovedBy::Policy, Vec::new(), now);
+        let event = request
+            .event(EventKind::RequestAllowed, now)
+            .number("until_ms", ms(approval.until));
+        Ok(request.change(State::Approved(approval), now, Some(event)))
     }
 
     /// Its effect is about to be measured.
     pub fn measure(self, now: Timestamp) -> Result<Change, InvalidTransition> {
         let request = self.as_of(now);
-        match request.state {
-            State::Submitted => {
-                let event = request.event(EventKind::RequestMeasuring, now);
-                Ok(request.change(State::Measuring { since: now }, now, Some(event)))
-            }
-            ref other => Err(wrong(other, "submitted", "measured")),
+        if request.state != State::Submitted {
+            return Err(wrong(&request.state, "submitted", "measured"));
         }
+        let event = request.event(EventKind::RequestMeasuring, now);
+        Ok(request.change(State::Measuring { since: now }, now, Some(event)))
     }
 
     /// It waits for people, for [`PENDING_MS`] or to the end of its document.
     pub fn pend(self, now: Timestamp) -> Result<Change, InvalidTransition> {
-        let request = self.as_of(now);
-        match request.state {
-            State::Submitted | State::Measuring { .. } => {
-                let until = now
-                    .plus_ms(PENDING_MS)
-                    .min(request.asked.document.expires());
-                let event = request
-                    .event(EventKind::RequestPending, now)
-                    .number("until_ms", ms(until));
-                let state = State::Pending {
-                    votes: Vec::new(),
-                    until,
-                };
-                Ok(request.change(state, now, Some(event)))
-            }
-            ref other => Err(wrong(other, "submitted or measuring", "put before people")),
-        }
+        let request = self.undecided("put before people", now)?;
+        let until = now
+            .plus_ms(PENDING_MS)
+            .min(request.asked.document.expires());
+        let event = request
+            .event(EventKind::RequestPending, now)
+            .number("until_ms", ms(until));
+        let state = State::Pending {
+            votes: Vec::new(),
+            until,
+        };
+        Ok(request.change(state, now, Some(event)))
     }
 
     /// Counts one vote; `standing` says what all of them, this one last, make of the request.
@@ -154,21 +137,29 @@ impl Request {
     /// Somebody stops it before an agent was told to run it.
     pub fn cancel(self, by: &Principal, now: Timestamp) -> Result<Change, InvalidTransition> {
         let request = self.as_of(now);
-        match &request.state {
-            State::Submitted
-            | State::Measuring { .. }
-            | State::Pending { .. }
-            | State::Approved(_) => {
-                let votes = request.state.votes().to_vec();
-                let event = request
-                    .event(EventKind::RequestCancelled, now)
-                    .by(by)
-                    .text("was", request.status().as_str());
-                let by = Some(by.clone());
-                let state = State::Cancelled { by, at: now, votes };
-                Ok(request.change(state, now, Some(event)))
-            }
-            other => Err(wrong(other, "not yet with an agent", "cancelled")),
+        let early = matches!(
+            request.state,
+            State::Submitted | State::Measuring { .. } | State::Pending { .. } | State::Approved(_)
+        );
+        if !early {
+            return Err(wrong(&request.state, "not yet with an agent", "cancelled"));
+        }
+        let votes = request.state.votes().to_vec();
+        let event = request
+            .event(EventKind::RequestCancelled, now)
+            .by(by)
+            .text("was", request.status().as_str());
+        let by = Some(by.clone());
+        let state = State::Cancelled { by, at: now, votes };
+        Ok(request.change(state, now, Some(event)))
+    }
+
+    fn undecided(self, what: &'static str, now: Timestamp) -> Result<Self, InvalidTransition> {
+        let request = self.as_of(now);
+        if matches!(request.state, State::Submitted | State::Measuring { .. }) {
+            Ok(request)
+        } else {
+            Err(wrong(&request.state, "submitted or measuring", what))
         }
     }
 

@@ -19,23 +19,21 @@ impl Request {
         now: Timestamp,
     ) -> Result<Change, InvalidTransition> {
         let request = self.as_of(now);
-        match &request.state {
-            State::Approved(approval) => {
-                let approval = approval.clone();
-                let event = request
-                    .event(EventKind::RequestDispatched, now)
-                    .agent(&request.asked.agent)
-                    .token(&token);
-                let order = Order {
-                    token,
-                    at: now,
-                    lapses,
-                };
-                let state = State::Dispatched { approval, order };
-                Ok(request.change(state, now, Some(event)))
-            }
-            other => Err(wrong(other, "approved", "dispatched")),
-        }
+        let State::Approved(approval) = &request.state else {
+            return Err(wrong(&request.state, "approved", "dispatched"));
+        };
+        let approval = approval.clone();
+        let event = request
+            .event(EventKind::RequestDispatched, now)
+            .agent(&request.asked.agent)
+            .token(&token);
+        let order = Order {
+            token,
+            at: now,
+            lapses,
+        };
+        let state = State::Dispatched { approval, order };
+        Ok(request.change(state, now, Some(event)))
     }
 
     /// The agent begins it on the order of `token`, for at most `time_ms` milliseconds. `intent` is
@@ -48,21 +46,19 @@ impl Request {
         intent: Draft,
     ) -> Result<Change, InvalidTransition> {
         let request = self.as_of(now);
-        match &request.state {
-            State::Dispatched { order, .. } if order.token != *token => {
-                Err(InvalidTransition::OtherToken)
-            }
-            State::Dispatched { approval, order } => {
-                let state = State::Running {
-                    approval: approval.clone(),
-                    token: order.token.clone(),
-                    since: now,
-                    until: now.plus_ms(i64::from(time_ms)).plus_ms(REPORT_MS),
-                };
-                Ok(request.change(state, now, Some(intent)))
-            }
-            other => Err(wrong(other, "dispatched", "run")),
+        let State::Dispatched { approval, order } = &request.state else {
+            return Err(wrong(&request.state, "dispatched", "run"));
+        };
+        if order.token != *token {
+            return Err(InvalidTransition::OtherToken);
         }
+        let state = State::Running {
+            approval: approval.clone(),
+            token: order.token.clone(),
+            since: now,
+            until: now.plus_ms(i64::from(time_ms)).plus_ms(REPORT_MS),
+        };
+        Ok(request.change(state, now, Some(intent)))
     }
 
     /// The agent reports how the run ended. `outcome` is the entry that records this. A report that
@@ -74,23 +70,26 @@ impl Request {
         outcome: Draft,
     ) -> Result<Change, InvalidTransition> {
         let request = self.as_of(now);
-        let ended = match &request.state {
-            State::Running {
-                approval,
-                token,
-                since,
-                ..
-            } => Ended {
+        let ended = if let State::Running {
+            approval,
+            token,
+            since,
+            ..
+        } = &request.state
+        {
+            Ended {
                 approval: approval.clone(),
                 token: token.clone(),
                 since: *since,
                 at: now,
-            },
-            State::Unknown(ended) => Ended {
+            }
+        } else if let State::Unknown(ended) = &request.state {
+            Ended {
                 at: now,
                 ..ended.clone()
-            },
-            other => return Err(wrong(other, "running", "ended")),
+            }
+        } else {
+            return Err(wrong(&request.state, "running", "ended"));
         };
         let state = match ending {
             Ending::Succeeded => State::Succeeded(ended),

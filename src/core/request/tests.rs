@@ -358,7 +358,7 @@ fn no_step_leaves_the_picture() {
         .map(|from| {
             let steps: Vec<String> = steps(from)
                 .into_iter()
-                .filter_map(|change| change.ok())
+                .filter_map(Result::ok)
                 .map(|change| {
                     assert!(!change.events().is_empty());
                     change.request().status().to_string()

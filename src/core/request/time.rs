@@ -22,11 +22,12 @@ impl Request {
         self
     }
 
-    /// What [`Request::as_of`] has done, as a change; none if that was nothing.
-    pub fn catch_up(self, now: Timestamp) -> Result<Change, Self> {
+    /// What [`Request::as_of`] has done, as a change; the request itself if that was
+    /// nothing.
+    pub fn catch_up(self, now: Timestamp) -> Result<Change, Box<Self>> {
         let request = self.as_of(now);
         if request.unrecorded.is_empty() {
-            Err(request)
+            Err(Box::new(request))
         } else {
             let state = request.state.clone();
             Ok(request.change(state, now, None))

@@ -38,11 +38,12 @@ impl From<InvalidTransition> for Refusal {
                 "somebody else has to vote, with a key of their own"
             }
             InvalidTransition::NotAPerson(_) => "ask a person",
-            InvalidTransition::OtherToken => "look at the request again",
             InvalidTransition::State { is, .. } if is.is_over() => {
                 "this request is over; make the call again to ask anew"
             }
-            InvalidTransition::State { .. } => "look at the request again",
+            InvalidTransition::OtherToken | InvalidTransition::State { .. } => {
+                "look at the request again"
+            }
         };
         Self::new(Code::RequestState, error.to_string()).hint(hint)
     }

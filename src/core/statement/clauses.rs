@@ -199,10 +199,7 @@ fn assigned<T: Lexeme>(set: &[T], tables: &BTreeSet<Name>) -> BTreeSet<Name> {
 fn listed<T: Lexeme>(inner: &[T], tables: &BTreeSet<Name>) -> BTreeSet<Name> {
     let mut columns = BTreeSet::new();
     let mut rest = inner;
-    loop {
-        let Some((name, length)) = column(rest, tables) else {
-            break;
-        };
+    while let Some((name, length)) = column(rest, tables) {
         columns.insert(name);
         match from(rest, length) {
             [close, ..] if close.is_symbol(")") => return columns,

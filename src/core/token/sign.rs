@@ -63,11 +63,12 @@ impl Signer {
             limits: grant.limits,
             not_before_ms: now.unix_ms(),
             expires_ms: now.plus_ms(TOKEN_LIFE_MS).unix_ms(),
-            approvals: Vec::new(),
+            document: grant.document,
+            approvals: grant.approvals,
         }))
     }
 
-    pub(super) fn sign_claims(&self, claims: &Claims) -> String {
+    pub(crate) fn sign_claims(&self, claims: &Claims) -> String {
         let input = format!(
             "{}.{}",
             self.header,

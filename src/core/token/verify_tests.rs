@@ -80,12 +80,12 @@ fn grant(work: &Work) -> Grant {
         limits: Limits::DEFAULT,
         policy: &PolicySet::starter(),
         review: &Settings::DEFAULT,
-        votes: &[],
+        approved: None,
         at: Timestamp::from_unix_ms(1_000),
     });
     match decision {
         Decision::Allow(grant) => grant,
-        other => panic!("{other:?}"),
+        other @ (Decision::NeedsApproval(_) | Decision::Deny(_)) => panic!("{other:?}"),
     }
 }
 

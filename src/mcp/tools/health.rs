@@ -12,10 +12,9 @@ pub(super) struct Health {
     version: &'static str,
     /// The audit log can be written
     audit: bool,
-    /// Policies whose file is broken: the last good one is in force
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(default)]
-    stale_policies: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", default)]
+    policy: Option<String>,
     targets: Vec<Reached>,
 }
 
@@ -35,14 +34,16 @@ pub(super) async fn call(context: &Context<'_>) -> Health {
         name: target.name,
         problem: target.problem,
     };
+    let broken = found.broken_policies;
     let targets: Vec<Reached> = found.targets.into_iter().map(reached).collect();
     Health {
-        ok: found.audit
-            && found.stale_policies.is_empty()
-            && targets.iter().all(|target| target.ok),
+        ok: found.audit && broken.is_empty() && targets.iter().all(|target| target.ok),
         version: env!("CARGO_PKG_VERSION"),
         audit: found.audit,
-        stale_policies: found.stale_policies,
+        policy: (!broken.is_empty()).then(|| {
+            let whose = broken.join(" and ");
+            format!("the file of the {whose} policy is broken; the last good one is in force")
+        }),
         targets,
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::agent;
-use crate::broker::submit::{SqlAsk, submit};
+use crate::broker::submit::{Answer, SqlAsk, submit};
 use crate::core::answer::{Column, Row};
 use crate::core::refusal::Refusal;
 use crate::mcp::tools::Context;
@@ -123,15 +123,22 @@ pub(super) async fn call(args: Args, context: Context<'_>) -> Result<Output, Ref
         max_rows,
         timeout_ms,
     };
-    let answer = submit(context.broker, context.caller, ask, context.cancel).await?;
-    let report = answer.report;
-    Ok(Output {
-        columns: report.columns,
-        rows: report.rows,
-        affected: report.affected,
-        truncated: report.truncated.map(Truncated::from),
-        effect: report.effect.as_str(),
-        elapsed_ms: u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
-        request: answer.request.into(),
-    })
+    // Boxed: it holds everything that a statement can need.
+    let answer = Box::pin(submit(context.broker, context.caller, ask, context.cancel)).await?;
+    Ok(answer.into())
+}
+
+impl From<Answer> for Output {
+    fn from(answer: Answer) -> Self {
+        let report = answer.report;
+        Self {
+            columns: report.columns,
+            rows: report.rows,
+            affected: report.affected,
+            truncated: report.truncated.map(Truncated::from),
+            effect: report.effect.as_str(),
+            elapsed_ms: u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
+            request: answer.request.into(),
+        }
+    }
 }

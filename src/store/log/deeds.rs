@@ -168,7 +168,7 @@ impl Writer {
         };
         match request.catch_up(self.clock.now()) {
             Ok(change) => self.take(end, change),
-            Err(unchanged) => Ok(Ok(Some(unchanged))),
+            Err(unchanged) => Ok(Ok(Some(*unchanged))),
         }
     }
 

@@ -101,7 +101,7 @@ enum End {
 /// What became of one part.
 enum Outcome {
     Sealed(Result<Sealed, BeginError>),
-    Done(Done),
+    Done(Box<Done>),
 }
 
 /// What became of a batch: of each part, and which entries were written for all of them.
@@ -290,10 +290,10 @@ impl Writer {
             let outcome = match item {
                 Item::Append(line, _) => Outcome::Sealed(Ok(self.append(&mut end, line)?)),
                 Item::Begin(start, _) => Outcome::Sealed(self.begin(&mut end, start)?),
-                Item::Deed(deed, _) => Outcome::Done(match deed.take() {
+                Item::Deed(deed, _) => Outcome::Done(Box::new(match deed.take() {
                     Some(deed) => self.perform(&mut end, *deed)?,
                     None => Ok(None),
-                }),
+                })),
             };
             outcomes.push(outcome);
         }

@@ -204,7 +204,7 @@ fn entries(state: &State, number: u8) -> Vec<String> {
         .into_iter()
         .map(|record| match record.content {
             Content::Present(body) => body.kind,
-            other => panic!("{other:?}"),
+            Content::Removed | Content::Unreadable => panic!("{number}"),
         })
         .collect()
 }
@@ -315,7 +315,7 @@ async fn a_change_made_from_an_older_version_or_before_the_end_of_its_time_is_a_
     let rig = Rig::new();
     let state = rig.open();
     let filed = state.requests().file(pending(1, NOW), None).await.unwrap();
-    let stale = filed
+    let outdated = filed
         .clone()
         .vote(vote(1, Decision::Approve, NOW), NOW, standing)
         .unwrap();
@@ -330,7 +330,7 @@ async fn a_change_made_from_an_older_version_or_before_the_end_of_its_time_is_a_
     rig.clock.jump(-PENDING_MS);
     cast(&state, 1, 3, Decision::Approve).await.unwrap();
     assert_eq!(
-        state.requests().apply(stale).await,
+        state.requests().apply(outdated).await,
         Err(RequestError::Conflict)
     );
     assert_eq!(rig.row(1), Some(("pending".into(), 3)));

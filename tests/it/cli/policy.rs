@@ -52,7 +52,7 @@ fn check_names_every_mistake_and_ends_with_1() {
     let said = text(&output.stderr);
     assert!(said.contains("p.cedar:1:1: @colour is not known"), "{said}");
     assert!(
-        said.contains("p.cedar:3:27: `wriet` never matches"),
+        said.contains("p.cedar:3:26: `wriet` never matches"),
         "{said}"
     );
 }

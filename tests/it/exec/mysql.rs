@@ -161,7 +161,7 @@ impl Runner {
             limits: self.limits,
             policy: &PolicySet::starter(),
             review: &review::Settings::DEFAULT,
-            votes: &[],
+            approved: None,
             at: Timestamp::from_unix_ms(1_000),
         });
         let grant = match decision {

@@ -185,7 +185,7 @@ fn token(state: &State, clock: &TestClock) -> SignedToken {
         limits: Limits::DEFAULT,
         policy: &PolicySet::starter(),
         review: &Settings::DEFAULT,
-        votes: &[],
+        approved: None,
         at: Timestamp::from_unix_ms(1_000),
     });
     let Decision::Allow(grant) = decision else {

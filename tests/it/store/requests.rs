@@ -196,7 +196,7 @@ fn entries(state: &State, number: u32) -> Vec<String> {
     let shown = state.log().show(&Select::Request(id(number))).unwrap();
     let kind = |content| match content {
         Content::Present(body) => body.kind,
-        other => panic!("{other:?}"),
+        Content::Removed | Content::Unreadable => panic!("{number}"),
     };
     shown
         .into_iter()
@@ -314,7 +314,7 @@ async fn begin_and_end(state: &State, number: u32, token: TokenId) {
     let start = Start {
         request: id(number),
         token_not_before: now,
-        synced: number % 10 == 0,
+        synced: number.is_multiple_of(10),
         intent: Draft::new(now, EventKind::ExecutionStarted).request(&id(number)),
         dispatched: Some(Dispatched {
             token,

@@ -39,11 +39,7 @@ impl Inspector<'_> {
             "DeleteStmt" => self.condition(tree.field("where_clause")),
             "InsertStmt" => self.insert(tree),
             "MergeStmt" => self.merge(tree),
-            "AExpr" if tree.field("kind").int() == IN => {
-                if list_of(tree.field("rexpr")).len() > LONGEST_LIST {
-                    self.finds(Rule::LongInList);
-                }
-            }
+            "AExpr" if is_long_list(tree) => self.finds(Rule::LongInList),
             "DropStmt" => self.finds(Rule::Drop),
             "TruncateStmt" => self.finds(Rule::Truncate),
             "IndexStmt" if !tree.field("concurrent").is_set() => self.finds(Rule::IndexLocksTable),
@@ -147,6 +143,11 @@ fn is_unfilled(column: &Tree) -> bool {
     let fills = ["ConstrDefault", "ConstrIdentity", "ConstrGenerated"];
     let has = |name: &str| kinds.contains(name);
     plain && has("ConstrNotnull") && !fills.iter().any(|name| has(name))
+}
+
+/// Whether an expression is an `IN` with more than [`LONGEST_LIST`] members.
+fn is_long_list(expression: &Tree) -> bool {
+    expression.field("kind").int() == IN && list_of(expression.field("rexpr")).len() > LONGEST_LIST
 }
 
 /// The members of a list node, or of a bare list.

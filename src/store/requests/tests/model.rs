@@ -263,7 +263,7 @@ impl World {
                 self.swept();
             }
             Call::Jump(ms) => self.rig.clock.jump(ms),
-            _ => {}
+            Call::Begin(_) | Call::Cancel | Call::Dispatch(_) | Call::End(_) | Call::Vote(..) => {}
         }
     }
 

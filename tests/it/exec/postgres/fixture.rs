@@ -274,7 +274,7 @@ pub(super) async fn start(
         limits: executor.target().limits,
         policy: &PolicySet::starter(),
         review: &review::Settings::DEFAULT,
-        votes: &[],
+        approved: None,
         at: Timestamp::from_unix_ms(1_000),
     });
     let grant = match decision {

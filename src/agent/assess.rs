@@ -1,0 +1,42 @@
+//! What the agent would say of work, before anybody orders it: so that the people who are asked see
+//! all that the agent will demand. Nothing runs.
+
+use std::sync::Arc;
+
+use crate::agent::{Agent, policy};
+use crate::core::policy::Judgement;
+use crate::core::principal::Principal;
+use crate::core::refusal::{Code, Refusal};
+use crate::core::statement::Statement;
+use crate::core::work::Work;
+
+/// What an agent says of work.
+#[derive(Debug)]
+pub struct Assessment {
+    /// What it can do, by the text and the database's catalogue.
+    pub statement: Arc<Statement>,
+    /// What the agent's own policy says.
+    pub judgement: Judgement,
+}
+
+impl Agent {
+    /// Judges work that `requester` wants run on a target.
+    pub async fn assess(
+        &self,
+        target: &str,
+        work: &Work,
+        requester: &Principal,
+    ) -> Result<Assessment, Refusal> {
+        let executor = self.executors.get(target).ok_or_else(|| {
+            Refusal::new(Code::UnknownTarget, "the agent does not serve this target")
+        })?;
+        let target = executor.target();
+        let parsed = self.parser.parse(target.engine, work.text()).await?;
+        let statement = executor.judge(parsed, work).await?;
+        let judgement = policy::judge(self, requester, target, &statement);
+        Ok(Assessment {
+            statement,
+            judgement,
+        })
+    }
+}

@@ -1,0 +1,93 @@
+//! Work that people have to agree to: filed with everything they need to see, waited for, and run
+//! once they have signed.
+
+mod dispatch;
+mod filing;
+mod words;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::submit::{Answer, Prepared};
+use crate::broker::{Broker, Caller};
+use crate::core::approval::PolicyDigests;
+use crate::core::audit::Draft;
+use crate::core::ids::RequestId;
+use crate::core::policy::decide::{denied, describe};
+use crate::core::policy::{Judgement, Outcome, strictest};
+use crate::core::refusal::{Code, Refusal};
+use crate::core::request::Status;
+use filing::Filing;
+
+pub use words::{PAGE, needs, standing, unknown};
+
+/// Files work that needs people, waits a while for them, and runs it if they agree in time.
+///
+/// Where nobody is trusted to approve anything yet there is nothing to wait for, and nothing is
+/// filed: the refusal says what to run first.
+pub(super) async fn ask_people(
+    broker: &Broker,
+    caller: &Caller,
+    (request, prepared): (&RequestId, &Prepared<'_>),
+    ((workspace, needs), refused): ((Judgement, Refusal), Draft),
+    cancel: CancellationToken,
+) -> Result<Answer, Refusal> {
+    if broker.state.trust()?.is_none() {
+        let refusal = words::nobody_yet(needs);
+        broker.record_refusal(refused, &refusal).await?;
+        return Err(refusal);
+    }
+    let target = prepared.target;
+    let assessed = broker
+        .agent
+        .assess(target.name.as_str(), &prepared.work, &caller.principal)
+        .await?;
+    let policies = PolicyDigests {
+        workspace: workspace.digest,
+        agent: assessed.judgement.digest,
+    };
+    let judgement = strictest(workspace, assessed.judgement);
+    if let Outcome::Deny(denial) = judgement.outcome {
+        let found = &assessed.statement;
+        let what = describe(found, found.effect);
+        let refusal = denied(&judgement, denial, target, &what);
+        broker.record_refusal(refused, &refusal).await?;
+        return Err(refusal);
+    }
+    let filing = Filing {
+        request,
+        prepared,
+        found: &assessed.statement,
+        judgement: &judgement,
+        policies,
+    };
+    filing::file(broker, caller, &filing).await?;
+    settle(broker, caller, request, cancel).await
+}
+
+/// Waits for the people's decision on a request of this caller's, and runs it once it is approved.
+pub async fn settle(
+    broker: &Broker,
+    caller: &Caller,
+    id: &RequestId,
+    cancel: CancellationToken,
+) -> Result<Answer, Refusal> {
+    let requests = broker.state.requests();
+    let decided = requests.wait(id, broker.approval_wait, |request| {
+        request.status() != Status::Pending
+    });
+    let request = tokio::select! {
+        request = decided => request?,
+        () = cancel.cancelled() => {
+            let message = format!("the call was cancelled; request {id} waits on");
+            return Err(Refusal::new(Code::Cancelled, message));
+        }
+    };
+    if request.asked().requester != caller.principal {
+        return Err(unknown(id));
+    }
+    if request.status() == Status::Approved {
+        dispatch::run(broker, caller, request, cancel).await
+    } else {
+        Err(standing(&request))
+    }
+}

@@ -1,0 +1,112 @@
+//! Dispatch: an approved request becomes a token, and the agent runs it.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::approvals::standing;
+use crate::broker::submit::Answer;
+use crate::broker::{Broker, Caller, requests};
+use crate::core::approval::{Backing, Document, SignedVerdict};
+use crate::core::policy::{Approved, Decision, Grant, Question, Standing, decide};
+use crate::core::refusal::{Code, Refusal};
+use crate::core::request::{self, Request, Values};
+use crate::core::token::TOKEN_LIFE_MS;
+use crate::core::work::Work;
+
+/// Dispatches an approved request and runs it.
+pub(super) async fn run(
+    broker: &Broker,
+    caller: &Caller,
+    request: Request,
+    cancel: CancellationToken,
+) -> Result<Answer, Refusal> {
+    let id = request.id().clone();
+    let (state, wanted) = (broker.state.clone(), id.clone());
+    let shown = tokio::task::spawn_blocking(move || requests::show(&state, &wanted))
+        .await
+        .map_err(|_| Refusal::new(Code::Internal, "the request could not be read"))??;
+    let document = shown.document;
+    let backing = backing(&request)?;
+    let Values { params, salt } = shown.values.ok_or_else(|| standing(&request))?;
+    let work = Work::Sql {
+        text: document.statement.clone(),
+        params,
+        salt,
+    };
+    let grant = grant(broker, caller, (&document, &work), (&request, &backing)).await?;
+    let keys = broker.state.token_keys()?;
+    let token = broker.ids.token();
+    let now = broker.clock.now();
+    let order = keys.signer.sign(grant, token.clone(), now);
+    let lapses = now.plus_ms(TOKEN_LIFE_MS);
+    let dispatched = broker.state.requests().transact(&id, move |request, now| {
+        Ok(request.dispatch(token, lapses, now)?)
+    });
+    dispatched.await?;
+    let report = broker
+        .agent
+        .execute(order.as_str().as_bytes(), work, Some(&backing), cancel)
+        .await
+        .map_err(|not_run| not_run.refusal)?;
+    Ok(Answer {
+        request: id,
+        report,
+    })
+}
+
+/// Judges the work once more, by the policy as it is now and with what people have signed.
+async fn grant(
+    broker: &Broker,
+    caller: &Caller,
+    (document, work): (&Document, &Work),
+    (request, backing): (&Request, &Backing),
+) -> Result<Grant, Refusal> {
+    let target = broker.target(Some(&document.target))?;
+    let statement = broker.parser.parse(target.engine, work.text()).await?;
+    let mut judged = (*statement).clone();
+    if document.effect > judged.effect {
+        judged.worsen(document.effect, document.because.clone());
+    }
+    let approved = Approved {
+        document: backing.document_digest(),
+        verdicts: backing.verdict_digests(),
+        votes: requests::votes(request, request::Decision::Approve),
+    };
+    let (_, decision) = decide(&Question {
+        request: request.id(),
+        principal: &caller.principal,
+        standing: &Standing::NONE,
+        target,
+        agent: broker.agent.id(),
+        work,
+        statement: &judged,
+        found: None,
+        limits: document.limits,
+        policy: &broker.policies.current(),
+        review: &broker.review,
+        approved: Some(&approved),
+        at: broker.clock.now(),
+    });
+    match decision {
+        Decision::Allow(grant) => Ok(grant),
+        Decision::NeedsApproval(needed) => Err(needed.refusal),
+        Decision::Deny(refusal) => Err(refusal),
+    }
+}
+
+/// What stands behind a request: its document and the verdicts on it that approve.
+fn backing(request: &Request) -> Result<Backing, Refusal> {
+    let signed = |vote: &request::RecordedVote| {
+        serde_json::from_str::<SignedVerdict>(&vote.signed).map_err(|_| {
+            Refusal::new(
+                Code::ApprovalRefused,
+                "a recorded approval cannot be read; the state file was changed by hand",
+            )
+        })
+    };
+    let votes = request.state().votes().iter();
+    let approving = votes.filter(|vote| vote.decision == request::Decision::Approve);
+    Ok(Backing {
+        document: request.asked().document.text().to_owned(),
+        verdicts: approving.map(signed).collect::<Result<_, _>>()?,
+    })
+}
