@@ -71,9 +71,10 @@ pub(super) async fn verify(
 async fn answer(site: &Site, session: &Session, query: String, check: bool) -> Response {
     let frame = Frame::new("audit", session);
     let read = site.blocking(move |site| {
-        let verified = match check {
-            true => Some(describe(&site.state().log().verify(None)?)),
-            false => None,
+        let verified = if check {
+            Some(describe(&site.state().log().verify(None)?))
+        } else {
+            None
         };
         build(site, frame, &query, verified)
     });

@@ -244,9 +244,9 @@ fn parameters(shown: &Shown) -> Vec<Parameter> {
             Value::Array(_) => "list",
             Value::Object(_) => "object",
         },
-        value: match value {
-            Value::String(text) => Text::of(text),
-            other => Text::of(&other.to_string()),
+        value: match value.as_str() {
+            Some(text) => Text::of(text),
+            None => Text::of(&value.to_string()),
         },
     };
     (1..).zip(values).map(parameter).collect()

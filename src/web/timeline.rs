@@ -28,12 +28,26 @@ pub(super) fn of(state: &State, id: &RequestId) -> Result<Vec<Moment>, Refusal> 
         Some(Moment {
             when: When::new(body.at),
             what: what(&body.kind).map_or_else(|| line(&body.kind), str::to_owned),
-            who: body.principal.as_deref().map(line).unwrap_or_default(),
+            who: who(&body),
             more: more(&body),
             sequence: record.stored.sequence,
         })
     });
     Ok(moments.collect())
+}
+
+/// Whose doing it was. Most entries name the requester, whose request it is but who did not do it: an
+/// approval must not read as if the one who asked had given it.
+fn who(body: &Body) -> String {
+    let doing = [
+        "page.read",
+        "request.cancelled",
+        "request.submitted",
+        "vote.cast",
+    ];
+    let named = body.principal.as_deref();
+    let named = named.filter(|_| doing.contains(&body.kind.as_str()));
+    named.map(line).unwrap_or_default()
 }
 
 /// The few facts that a person wants to see.

@@ -54,7 +54,7 @@ pub(super) async fn show(
     State(site): State<Site>,
     Extension(session): Extension<Session>,
 ) -> Response {
-    let read = site.blocking(|site| site.trust()).await;
+    let read = site.blocking(Site::trust).await;
     let (pinned, broken) = match read {
         Ok(pinned) => (pinned, String::new()),
         Err(refusal) => (None, line(&refusal.message)),

@@ -1,4 +1,4 @@
-//! A real browser, driven by plain WebDriver (W3C WebDriver, and WebAuthn §11 for the authenticator).
+//! A real browser, driven by plain HTTP (W3C `WebDriver`; the authenticator by WebAuthn §11).
 
 use std::net::TcpStream;
 use std::path::Path;

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::http::send;
 use crate::web::rig::{Rig, open, serve};
 
 #[test]
@@ -17,9 +16,7 @@ fn another_process_takes_over_and_knows_the_same_sessions() {
         assert!(Instant::now() < deadline, "nobody took over");
         std::thread::sleep(Duration::from_millis(50));
     }
-    let headers = [("Host", rig.host()), ("Cookie", cookie)];
-    let headers: Vec<_> = headers.iter().map(|(k, v)| (*k, v.as_str())).collect();
-    let answer = send(rig.port, "GET", "/", &headers, "");
+    let answer = rig.page("/", &cookie);
     second.kill().unwrap();
     second.wait().unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);

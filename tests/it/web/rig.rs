@@ -86,15 +86,21 @@ impl Rig {
             assert!(cookie.contains(flag), "{cookie}");
         }
         let cookie = cookie.split(';').next().unwrap().to_owned();
-        let mut session = Session {
+        let page = self.page("/", &cookie).body;
+        let (_, rest) = page.split_once("name=\"token\" content=\"").unwrap();
+        let (token, _) = rest.split_once('"').unwrap();
+        Session {
             rig: self,
             cookie,
-            token: String::new(),
-        };
-        let page = session.get("/").body;
-        let (_, rest) = page.split_once("name=\"token\" content=\"").unwrap();
-        session.token = rest.split('"').next().unwrap().to_owned();
-        session
+            token: token.to_owned(),
+        }
+    }
+
+    /// A page as a browser with this cookie gets it.
+    pub(crate) fn page(&self, path: &str, cookie: &str) -> Answer {
+        let host = self.host();
+        let headers = [("Host", host.as_str()), ("Cookie", cookie)];
+        send(self.port, "GET", path, &headers, "")
     }
 
     pub(crate) fn kill_page(&mut self) {
@@ -119,9 +125,7 @@ pub(crate) struct Session<'r> {
 
 impl Session<'_> {
     pub(crate) fn get(&self, path: &str) -> Answer {
-        let headers = [("Host", self.rig.host()), ("Cookie", self.cookie.clone())];
-        let headers: Vec<_> = headers.iter().map(|(k, v)| (*k, v.as_str())).collect();
-        send(self.rig.port, "GET", path, &headers, "")
+        self.rig.page(path, &self.cookie)
     }
 
     pub(crate) fn post(&self, path: &str, body: &str) -> Answer {

@@ -33,6 +33,12 @@ async fn a_person_enrols_a_passkey_and_approves_one_request_and_rejects_another(
     browser.click("button.go");
     browser.says("#standing", "approved");
     browser.picture("approved");
+    let life = browser.says(".timeline", "Approved");
+    assert!(
+        life.contains("A signed vote was counted by human:ada (approve)"),
+        "{life}"
+    );
+    assert!(!life.contains("signed by ai:"), "{life}");
     let request = open(rig.folder.path()).requests().get(&first).unwrap();
     assert_eq!(request.status(), Status::Approved);
     let vote = &request.state().votes()[0];
