@@ -1,8 +1,9 @@
 //! FACE: the command line. The clap tree and one file per command.
 //!
-//! Exit codes: 0 done; 1 failed or refused; 2 wrong usage or configuration. 3 is kept for work
-//! that waits for a person.
+//! Exit codes: 0 done; 1 failed or refused; 2 wrong usage or configuration; 3 waits for a person; 4
+//! will not run any more.
 
+mod approve;
 mod audit;
 mod demo;
 mod doctor;
@@ -10,7 +11,12 @@ mod keys;
 mod mcp;
 pub mod output;
 mod page;
+mod place;
 mod policy;
+mod requests;
+mod signing;
+mod table;
+mod trust;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,7 +37,8 @@ use crate::core::refusal::Refusal;
     propagate_version = false,
     disable_help_subcommand = true,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage or configuration."
+    after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage or configuration, \
+        3 a request waits for people, 4 a request will not run (any more)."
 )]
 struct Cli {
     #[command(flatten)]
@@ -71,6 +78,7 @@ struct Shared {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Approve(approve::ApproveArgs),
     Audit(audit::AuditArgs),
     Demo(demo::DemoArgs),
     Doctor(doctor::DoctorArgs),
@@ -78,6 +86,8 @@ enum Command {
     Mcp(mcp::McpArgs),
     Page(page::PageArgs),
     Policy(policy::PolicyArgs),
+    Requests(requests::RequestsArgs),
+    Trust(trust::TrustArgs),
 }
 
 /// The targets that the command line names.
@@ -102,6 +112,10 @@ enum Exit {
     Failed,
     /// Wrong usage or configuration.
     Misused,
+    /// A request will not run any more, or has not run well.
+    Over,
+    /// A request waits for people.
+    Pending,
 }
 
 /// Why a command could not be carried out.
@@ -116,6 +130,9 @@ enum Failure {
     /// The outside world did not play along.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// Nothing was signed.
+    #[error("{0}")]
+    Unsigned(#[from] signing::Unsigned),
 }
 
 /// Runs the command that this process was started with.
@@ -145,13 +162,16 @@ pub fn main() -> ExitCode {
 fn runtime(command: &Command) -> std::io::Result<Runtime> {
     let mut builder = match command {
         Command::Mcp(args) if args.is_for_one_client() => Builder::new_current_thread(),
-        Command::Audit(_)
+        Command::Approve(_)
+        | Command::Audit(_)
         | Command::Demo(_)
         | Command::Doctor(_)
         | Command::Keys(_)
         | Command::Mcp(_)
         | Command::Page(_)
-        | Command::Policy(_) => Builder::new_multi_thread(),
+        | Command::Policy(_)
+        | Command::Requests(_)
+        | Command::Trust(_) => Builder::new_multi_thread(),
     };
     builder.enable_all().build()
 }
@@ -163,6 +183,7 @@ pub fn command() -> clap::Command {
 
 async fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
+        Command::Approve(args) => approve::run(args, cli.shared).await,
         Command::Audit(args) => audit::run(args, cli.shared).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Doctor(args) => doctor::run(args, cli.shared).await,
@@ -170,6 +191,8 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Mcp(args) => mcp::run(args, cli.shared).await,
         Command::Page(args) => page::run(args, cli.shared).await,
         Command::Policy(args) => policy::run(args, cli.shared).await,
+        Command::Requests(args) => requests::run(args, cli.shared).await,
+        Command::Trust(args) => trust::run(args, cli.shared).await,
     }
 }
 
@@ -205,6 +228,10 @@ impl Failure {
                 output::complain(&error.to_string());
                 Exit::Failed
             }
+            Self::Unsigned(unsigned) => {
+                output::complain(&format!("{}\nhint: {}", unsigned.message, unsigned.hint));
+                Exit::Failed
+            }
         }
     }
 }
@@ -215,6 +242,8 @@ impl From<Exit> for ExitCode {
             Exit::Done => Self::SUCCESS,
             Exit::Failed => Self::from(1),
             Exit::Misused => Self::from(2),
+            Exit::Pending => Self::from(3),
+            Exit::Over => Self::from(4),
         }
     }
 }

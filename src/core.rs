@@ -22,4 +22,5 @@ pub mod target;
 pub mod time;
 pub mod token;
 pub mod trust;
+pub mod visible;
 pub mod work;

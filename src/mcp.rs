@@ -13,6 +13,7 @@ mod stdio;
 
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use rmcp::ServerHandler;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, GetPromptRequestParams, GetPromptResponse,
@@ -124,7 +125,9 @@ impl ServerHandler for Server {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(resources::list(&self.broker, &self.caller(&context)).await)
+        let caller = self.caller(&context);
+        let list = resources::list(&self.broker, &caller);
+        call::guard("resources/list", list.map(Ok)).await
     }
 
     async fn list_resource_templates(
@@ -141,9 +144,8 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let caller = self.caller(&context);
-        resources::read(&self.broker, &caller, &request.uri)
-            .await
-            .map(Into::into)
+        let read = resources::read(&self.broker, &caller, &request.uri);
+        call::guard("resources/read", read).await.map(Into::into)
     }
 
     async fn list_prompts(

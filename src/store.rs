@@ -161,6 +161,11 @@ impl State {
         self.inner.trust.now()
     }
 
+    /// Every version of the trust file that was pinned here, from the first, to be carried elsewhere.
+    pub fn trust_versions(&self) -> Result<Vec<SignedTrust>, PinnedError> {
+        self.inner.trust.all()
+    }
+
     /// Pins the next version of the trust file, or the first, and records that. Refused unless those
     /// have signed it whom the pinned version demands.
     pub async fn install_trust(&self, signed: SignedTrust) -> Result<(), PinnedError> {

@@ -36,9 +36,9 @@ pub async fn cast(
 
 async fn count(state: &State, id: &RequestId, signed: SignedVerdict) -> Result<Request, Refusal> {
     let trust = pinned(state)?;
-    let counted = state
-        .requests()
-        .transact(id, move |request, now| decide(request, now, &trust, signed));
+    let counted = state.requests().transact(id, move |request, now| {
+        decide(request, now, &trust, &signed)
+    });
     Ok(counted.await?)
 }
 
@@ -58,13 +58,13 @@ fn decide(
     request: Request,
     now: Timestamp,
     trust: &TrustFile,
-    signed: SignedVerdict,
+    signed: &SignedVerdict,
 ) -> Result<Change, Refusal> {
     let document = requests::document(&request)?;
     let requirements = requests::requirements(&request)?;
-    let verified = verify(&signed, &document, trust, now)?;
+    let verified = verify(signed, &document, trust, now)?;
     check_eligible(&verified, &requirements, &document.requester)?;
-    let vote = recorded(&verified, &signed, now);
+    let vote = recorded(&verified, signed, now);
     let change = request.vote(vote, now, |votes| {
         standing(votes, &requirements, &document.requester)
     })?;

@@ -195,6 +195,8 @@ fn list(state: &State, args: &ListArgs, out: &mut dyn Write) -> Result<Exit, Aud
     })?;
     if args.json {
         lines(&records, out)?;
+    } else if records.is_empty() {
+        writeln!(out, "No entry matches.")?;
     } else {
         print::table(&records, out)?;
     }

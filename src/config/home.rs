@@ -70,6 +70,17 @@ pub(super) fn find(flags: &Flags, around: &Surroundings, problems: &mut Problems
     })
 }
 
+/// Whether somebody wrote a level that does not exist: the filter takes it for the name of a module.
+fn is_a_bare_word(filter: &str) -> bool {
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    filter.split(',').any(|part| {
+        let part = part.trim();
+        !part.contains(['=', ':', '['])
+            && part != "secondkey"
+            && !levels.iter().any(|level| part.eq_ignore_ascii_case(level))
+    })
+}
+
 fn log_filter(flags: &Flags, around: &Surroundings, problems: &mut Problems) -> String {
     let variable = variable("SECONDKEY_LOG", around, problems);
     let (filter, place) = match (&flags.log, variable) {
@@ -77,7 +88,7 @@ fn log_filter(flags: &Flags, around: &Surroundings, problems: &mut Problems) -> 
         (None, Some(filter)) => (filter, Place::Variable("SECONDKEY_LOG")),
         (None, None) => return "warn".to_owned(),
     };
-    if EnvFilter::from_str(&filter).is_err() {
+    if EnvFilter::from_str(&filter).is_err() || is_a_bare_word(&filter) {
         problems.add(Problem::new(
             place,
             "this is not a log filter",

@@ -77,7 +77,8 @@ async fn answer(
         caller,
         cancel,
     };
-    let longest = Duration::from_millis(u64::from(Limits::MAX.time_ms)) + GRACE;
+    let longest = Duration::from_millis(u64::from(Limits::MAX.time_ms));
+    let longest = longest + server.broker.approval_wait + GRACE;
     let call = tool.call(request.arguments.unwrap_or_default(), context);
     guarded(tool.name(), longest, Box::pin(call)).await
 }
@@ -115,9 +116,21 @@ async fn guarded<T>(
             .hint("the details are in the server's log on stderr"))
         }
         Err(_) => Err(Refusal::new(
-            Code::TimeLimit,
-            "the call took longer than any statement may",
-        )),
+            Code::OutcomeUnknown,
+            "the call took longer than any statement may, and what became of it is not known",
+        )
+        .hint("look at the data before you run a change again; `secondkey audit` has its end")),
+    }
+}
+
+/// Answers what is no tool call, with the same guard and patience.
+pub(super) async fn guard<T>(
+    what: &'static str,
+    answer: impl Future<Output = Result<T, ErrorData>>,
+) -> Result<T, ErrorData> {
+    match guarded(what, GRACE, answer.map(Ok)).await {
+        Ok(answer) => answer,
+        Err(refusal) => Err(ErrorData::internal_error(refusal.message, None)),
     }
 }
 
@@ -171,6 +184,6 @@ mod tests {
     async fn a_call_that_never_ends_is_ended() {
         let endless = std::future::pending::<Result<(), Refusal>>();
         let refusal = guarded("health", Duration::from_millis(5), endless).await;
-        assert_eq!(refusal.unwrap_err().code, Code::TimeLimit);
+        assert_eq!(refusal.unwrap_err().code, Code::OutcomeUnknown);
     }
 }

@@ -97,6 +97,22 @@ impl TrustChain {
         pinned
     }
 
+    /// Every pinned version, from the first, as they were signed. Verified like [`TrustChain::now`].
+    pub(super) fn all(&self) -> Result<Vec<SignedTrust>, PinnedError> {
+        let Some(newest) = self.now()? else {
+            return Ok(Vec::new());
+        };
+        let read = |version| {
+            let path = self.path(version);
+            let text = read_private(&path)?;
+            SignedTrust::parse(text.as_bytes()).map_err(|error| PinnedError::Broken {
+                path,
+                why: error.to_string(),
+            })
+        };
+        (1..=newest.version).map(read).collect()
+    }
+
     /// Checks that `candidate` may be pinned next.
     pub(super) fn check(&self, candidate: &SignedTrust, now: Timestamp) -> Result<(), PinnedError> {
         let made = Timestamp::from_unix_ms(candidate.trust.created_ms);

@@ -6,6 +6,7 @@ mod doctor;
 mod help;
 mod install;
 mod policy;
+mod second_key;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -6,6 +6,7 @@ use super::*;
 use crate::core::engine::Engine;
 use crate::core::policy::facts::{SCHEMA, Standing};
 use crate::core::policy::judgement::strictest;
+use crate::core::policy::requirement::Surfaces;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::review::{Finding, Rule as ReviewRule};
 use crate::core::statement::parse;
@@ -109,7 +110,7 @@ fn the_schema_is_sound() {
 #[test]
 fn the_built_in_policies_are_in_force() {
     assert_eq!(PolicySet::starter().len(), 5);
-    assert_eq!(PolicySet::agent_default().len(), 3);
+    assert_eq!(PolicySet::agent_default().len(), 4);
     assert_ne!(
         PolicySet::starter().digest(),
         PolicySet::agent_default().digest()
@@ -133,6 +134,18 @@ fn the_starter_policy_lets_read_and_asks_for_the_rest() {
     );
     let reads = Case::of("select 1").allowing(&[]);
     assert_eq!(outcome(reads), "ask 1 of anyone by reads-ask");
+}
+
+#[test]
+fn in_production_both_built_in_policies_want_a_touched_key_and_a_screen_of_ones_own() {
+    for built_in in [PolicySet::starter(), PolicySet::agent_default()] {
+        let judged = Case::of(DELETE).production().judged(&built_in);
+        let [asked] = judged.requirements() else {
+            panic!("{judged:?}");
+        };
+        assert_eq!(asked.presence, Presence::Hardware);
+        assert_eq!(asked.surfaces, Surfaces::Own);
+    }
 }
 
 #[test]
@@ -160,6 +173,10 @@ fn the_agents_own_policy_asks_for_changes() {
     assert_eq!(
         Case::of(DELETE).outcome(&own),
         "ask 1 of anyone by changes-ask"
+    );
+    assert_eq!(
+        Case::of(DELETE).production().outcome(&own),
+        "ask 1 of anyone by production-asks"
     );
     assert_eq!(Case::of("vacuum").outcome(&own), "deny (Admin) by ");
 }

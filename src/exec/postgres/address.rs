@@ -20,6 +20,15 @@ pub(super) enum Place {
     Socket(std::path::PathBuf),
 }
 
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Socket(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
 /// Where the server is, who logs in, and how the line is protected. Its Debug form shows neither.
 pub(super) struct Address {
     pub(super) config: Config,

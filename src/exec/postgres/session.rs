@@ -237,9 +237,9 @@ async fn connect_to(
     place: &Place,
     tripped: &Tripped,
 ) -> Result<(Client, JoinHandle<()>), Refusal> {
-    let (stream, host) = reach(address, place, tripped)
-        .await
-        .map_err(|_| unreachable("the database cannot be reached"))?;
+    let (stream, host) = reach(address, place, tripped).await.map_err(|error| {
+        unreachable(&format!("no database answers at {place}: {}", error.kind()))
+    })?;
     let config = &address.config;
     let failed = |error: tokio_postgres::Error| errors::refusal(&error);
     if let Some(tls) = tls_for(address, &host, tripped)? {

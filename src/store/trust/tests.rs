@@ -112,6 +112,7 @@ async fn what_one_handle_pins_the_other_trusts_and_the_log_tells() {
     assert_eq!(version(&other), Some(2));
     let again = rig.open();
     assert_eq!(*again.trust().unwrap().unwrap(), two(1).trust);
+    assert_eq!(again.trust_versions().unwrap(), [one(), two(1)]);
 
     let mode = rig.file(2).metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o600);

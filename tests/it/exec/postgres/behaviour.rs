@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use secondkey::core::limits::Limits;
 use secondkey::core::refusal::Code;
-use secondkey::core::statement::Effect;
+use secondkey::core::statement::{Effect, Shape};
 use secondkey::exec::Event;
 use secondkey::exec::check::Verdict;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::fixture::{Database, database, run, start};
+use super::fixture::{Database, database, run, start, unguarded};
 use crate::support::variable;
 
 const READ: &[Effect] = &[Effect::Read];
@@ -195,6 +195,86 @@ async fn names_are_judged_by_what_they_stand_for() {
     );
     assert_ne!(before, database.state().await, "the cast itself is there");
 }
+
+/// What every layer alone has to keep from changing anything.
+const CHANGES: &[&str] = &[
+    "insert into drops values (7)",
+    "update orders set status = 'x'",
+    "delete from orders",
+    "merge into drops d using updates u on d.id = u.id when matched then delete",
+    "with gone as (delete from orders returning 1) select * from gone",
+    "select * into stolen from users",
+    "truncate orders",
+    "create table t_new (a int)",
+    "alter table users add column x int",
+    "drop table orders",
+    "grant all on users to public",
+    "comment on table users is 'x'",
+    "select nextval('seq1')",
+    "select setval('seq1', 99)",
+    "select wipe()",
+    "select ddl_fn()",
+    "call wipe_proc()",
+    "do $$ begin delete from public.orders; end $$",
+    "refresh materialized view mv",
+    "select * from v_evil",
+    "select 1 === 2",
+    "select 'x'::evil_text",
+    "select lo_unlink(12345)",
+    "select lo_create(777)",
+    "set transaction read write",
+    "begin; delete from orders; commit",
+    "commit; delete from orders",
+    "copy orders from program 'echo 9'",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_read_only_transaction_alone_keeps_a_superuser_from_changing_anything() {
+    let Some(database) = database("layer_engine").await else {
+        return;
+    };
+    let executor = database.executor("", READ, Limits::DEFAULT);
+    let before = database.state().await;
+    for sql in CHANGES {
+        // As the query that the guard would have to take it for.
+        let outcome = unguarded(&executor, sql, (Effect::Read, Shape::Query)).await;
+        assert!(before == database.state().await, "{sql}: {:?}", outcome.err());
+    }
+    // Without that layer as well, with nothing but a superuser's login, it happens.
+    let all = [Effect::Read, Effect::Write];
+    let executor = database.executor("", &all, Limits::DEFAULT);
+    let change = (Effect::Write, Shape::Change);
+    unguarded(&executor, "select wipe()", change).await.unwrap();
+    assert_ne!(before, database.state().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_login_alone_keeps_a_reader_from_changing_anything() {
+    let Some(database) = database("layer_login").await else {
+        return;
+    };
+    let all = [Effect::Read, Effect::Write];
+    let executor = database.executor(&database.reader, &all, Limits::DEFAULT);
+    // The reader of the fixture may delete orders, so that the other layers have something to do.
+    let revoke = format!("revoke delete on orders from {}", database.reader);
+    database.admin.batch_execute(&revoke).await.unwrap();
+    let before = database.state().await;
+    for sql in CHANGES {
+        if MAKES_OBJECTS.contains(sql) {
+            continue;
+        }
+        // In a read-write transaction that is committed: neither the guard nor the engine's mode helps.
+        let outcome = unguarded(&executor, sql, (Effect::Write, Shape::Change)).await;
+        assert!(before == database.state().await, "{sql}: {:?}", outcome.err());
+    }
+}
+
+/// What a login without any privilege may still do: objects of its own, which are nobody else's data.
+const MAKES_OBJECTS: &[&str] = &[
+    "select * into stolen from users",
+    "create table t_new (a int)",
+    "select lo_create(777)",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_name_what_is_near_and_show_no_value() {

@@ -11,7 +11,7 @@ use secondkey::core::policy::{Decision, PolicySet, Question, Standing, decide};
 use secondkey::core::principal::{Principal, PrincipalKind};
 use secondkey::core::refusal::Refusal;
 use secondkey::core::review;
-use secondkey::core::statement::Effect;
+use secondkey::core::statement::{Effect, Shape, Statement, parse};
 use secondkey::core::target::Target;
 use secondkey::core::time::Timestamp;
 use secondkey::core::token::{Signer, Verifier};
@@ -260,6 +260,39 @@ pub(super) async fn start(
         salt: [3; 16],
     };
     let judged = executor.judge(statement, &work).await?;
+    order(executor, judged, work, cancel).await
+}
+
+/// Runs a statement as if the guard had found this effect and shape in it: without the first layer.
+pub(super) async fn unguarded(
+    executor: &Executor,
+    sql: &str,
+    (effect, shape): (Effect, Shape),
+) -> Result<Answer, Refusal> {
+    let mut statement = parse(Engine::Postgres, "select 1").unwrap();
+    statement.effect = effect;
+    statement.shape = shape;
+    let work = Work::Sql {
+        text: sql.into(),
+        params: Vec::new(),
+        salt: [3; 16],
+    };
+    let running = order(
+        executor,
+        Arc::new(statement),
+        work,
+        CancellationToken::new(),
+    );
+    collect(running.await?).await
+}
+
+/// Decides, signs, verifies and runs.
+async fn order(
+    executor: &Executor,
+    judged: Arc<Statement>,
+    work: Work,
+    cancel: CancellationToken,
+) -> Result<Running, Refusal> {
     let key = SigningKey::from_bytes(&[7; 32]);
     let agent = AgentId::new(1, [1; 10]);
     let (_, decision) = decide(&Question {

@@ -1,0 +1,258 @@
+//! `secondkey requests`: what waits for people, what exactly it asks, and what becomes of it.
+
+mod json;
+mod look;
+mod print;
+pub(super) mod vote;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::broker::requests;
+use crate::cli::place::{Place, person};
+use crate::cli::{Exit, Failure, Shared, output};
+use crate::core::approval::Decision;
+use crate::core::ids::RequestId;
+use crate::core::quantity;
+use crate::core::refusal::Refusal;
+use crate::core::request::Status;
+use crate::store::requests::Filter;
+
+const EXIT_CODES: &str = "\
+Exit codes of wait, approve, reject and cancel:
+  0  the request may run, runs or has run well; or it was rejected or cancelled as asked
+  1  refused or failed
+  2  wrong usage or configuration
+  3  it waits for people
+  4  it will not run (any more): denied, rejected, expired, cancelled, failed or unknown";
+
+/// The longest wait that makes sense: longer than any request waits.
+const LONGEST_WAIT: Duration = Duration::from_hours(48);
+
+/// List, read, approve, reject, cancel and await requests that wait for people
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct RequestsArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// One thing to do with requests.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List requests, the newest first
+    List(ListArgs),
+    /// Show one request: all that a signature covers, and where it stands
+    Show(ShowArgs),
+    /// Wait until a request is decided
+    #[command(after_help = EXIT_CODES)]
+    Wait(WaitArgs),
+    /// Look at a request, and sign that it may run
+    #[command(after_help = EXIT_CODES)]
+    Approve(DecideArgs),
+    /// Look at a request, and sign that it must not run
+    #[command(after_help = EXIT_CODES)]
+    Reject(DecideArgs),
+    /// Take a request back before it runs
+    #[command(after_help = EXIT_CODES)]
+    Cancel(CancelArgs),
+    /// Print a line and ring the bell for each request that begins to wait, until stopped
+    Watch(WatchArgs),
+}
+
+/// What to list.
+#[derive(Args, Debug)]
+struct ListArgs {
+    /// How many at most
+    #[arg(long, short = 'n', default_value_t = 50, value_name = "COUNT")]
+    limit: usize,
+    /// Only those in this state, such as `pending`; repeatable
+    #[arg(long, value_name = "STATE", value_parser = status)]
+    status: Vec<Status>,
+    /// Only those for this target
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+    /// Only those older than this one
+    #[arg(long, value_name = "REQUEST")]
+    before: Option<RequestId>,
+    /// One JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+/// What to show.
+#[derive(Args, Debug)]
+struct ShowArgs {
+    /// The request
+    request: RequestId,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What to wait for.
+#[derive(Args, Debug)]
+struct WaitArgs {
+    /// The request
+    request: RequestId,
+    /// How long at most, such as `45s` or `10m` [default: until it is decided]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What to decide.
+#[derive(Args, Debug)]
+struct DecideArgs {
+    /// The request
+    request: RequestId,
+    #[command(flatten)]
+    vote: VoteArgs,
+}
+
+/// How a vote is given.
+#[derive(Args, Debug)]
+pub(super) struct VoteArgs {
+    /// The key to sign with [default: the strongest of yours that the trust file holds]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// What you have to say about it; it is signed too
+    #[arg(long, value_name = "TEXT")]
+    comment: Option<String>,
+    /// Sign without being asked, if the document has this digest; needed where no terminal is
+    #[arg(long, value_name = "DIGEST")]
+    document: Option<String>,
+    /// Answer with one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What to cancel.
+#[derive(Args, Debug)]
+struct CancelArgs {
+    /// The request
+    request: RequestId,
+    /// Answer with one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// How to watch.
+#[derive(Args, Debug)]
+struct WatchArgs {
+    /// One JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: RequestsArgs, shared: Shared) -> Result<Exit, Failure> {
+    let place = Place::open(shared)?;
+    let done = match args.command {
+        Command::List(args) => list(&place, args),
+        Command::Show(args) => show(&place, &args),
+        Command::Wait(args) => wait(&place, &args).await,
+        Command::Approve(args) => {
+            vote::cast(&place, Some(args.request), &args.vote, Decision::Approve).await
+        }
+        Command::Reject(args) => {
+            vote::cast(&place, Some(args.request), &args.vote, Decision::Reject).await
+        }
+        Command::Cancel(args) => cancel(&place, &args).await,
+        Command::Watch(args) => watch::run(&place, args.json).await,
+    };
+    place.close(done).await
+}
+
+fn list(place: &Place, args: ListArgs) -> Result<Exit, Failure> {
+    let filter = Filter {
+        statuses: args.status,
+        target: args.target,
+        before: args.before,
+        limit: args.limit,
+        ..Filter::default()
+    };
+    let page = requests::list(&place.state, &filter)?;
+    for damaged in &page.damaged {
+        output::complain(&damaged.to_string());
+    }
+    if args.json {
+        for summary in &page.requests {
+            output::say(&json::summary(summary))?;
+        }
+    } else if page.requests.is_empty() {
+        output::say("There are no such requests.")?;
+    } else {
+        output::say(&print::list(&page.requests))?;
+    }
+    if let Some(next) = page.next.filter(|_| !args.json) {
+        output::complain(&format!("There are more: add --before {next}"));
+    }
+    Ok(Exit::Done)
+}
+
+fn show(place: &Place, args: &ShowArgs) -> Result<Exit, Failure> {
+    let shown = requests::show(&place.state, &args.request)?;
+    let text = if args.json {
+        json::shown(&shown)
+    } else {
+        print::whole(&shown, &look::Look::of_output())
+    };
+    output::say(&text)?;
+    Ok(Exit::Done)
+}
+
+async fn wait(place: &Place, args: &WaitArgs) -> Result<Exit, Failure> {
+    let decided = |request: &crate::core::request::Request| exit(request.status()) != Exit::Pending;
+    let timeout = args.timeout.unwrap_or(LONGEST_WAIT);
+    let waited = place.state.requests().wait(&args.request, timeout, decided);
+    let request = waited.await.map_err(Refusal::from)?;
+    let status = request.status();
+    if args.json {
+        output::say(&json::request(&request))?;
+    } else {
+        output::say(&format!("{} is {status}.", request.id()))?;
+    }
+    Ok(exit(status))
+}
+
+async fn cancel(place: &Place, args: &CancelArgs) -> Result<Exit, Failure> {
+    let request = requests::cancel(&place.state, &args.request, &person(&place.around)).await?;
+    if args.json {
+        output::say(&json::request(&request))?;
+    } else {
+        output::say(&format!("{} is {}.", request.id(), request.status()))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The exit code that stands for a state.
+fn exit(status: Status) -> Exit {
+    match status {
+        Status::Submitted | Status::Measuring | Status::Pending => Exit::Pending,
+        Status::Approved | Status::Dispatched | Status::Running | Status::Succeeded => Exit::Done,
+        Status::Denied
+        | Status::Failed
+        | Status::Cancelled
+        | Status::Rejected
+        | Status::Expired
+        | Status::Unknown => Exit::Over,
+    }
+}
+
+fn status(text: &str) -> Result<Status, String> {
+    text.parse().map_err(|_| {
+        let all: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
+        format!("the states are {}", all.join(", "))
+    })
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let ms = quantity::milliseconds(text);
+    ms.map(Duration::from_millis)
+        .ok_or_else(|| "expected a time like `500ms`, `45s` or `10m`".to_owned())
+}

@@ -1,0 +1,158 @@
+//! One vote: show what is signed, ask, sign, hand it in.
+
+use crate::broker::{requests, votes};
+use crate::cli::place::{Place, agrees, can_ask};
+use crate::cli::requests::look::Look;
+use crate::cli::requests::{VoteArgs, json, print};
+use crate::cli::signing::OwnKey;
+use crate::cli::{Exit, Failure, output};
+use crate::core::approval::{APPROVAL, Decision, SignedVerdict, Verdict};
+use crate::core::ids::RequestId;
+use crate::core::principal::Principal;
+use crate::core::refusal::{Code, Refusal};
+use crate::core::request::{Request, Status};
+use crate::core::signer::Surface;
+use crate::store::requests::Filter;
+
+/// Shows a request, has it signed, and counts the vote.
+pub(in crate::cli) async fn cast(
+    place: &Place,
+    request: Option<RequestId>,
+    args: &VoteArgs,
+    decision: Decision,
+) -> Result<Exit, Failure> {
+    let Some(id) = request.map_or_else(|| only_one(place), |id| Ok(Some(id)))? else {
+        return Ok(Exit::Misused);
+    };
+    let shown = requests::show(&place.state, &id)?;
+    if shown.request.status() != Status::Pending {
+        return Err(Failure::Refused(not_pending(&shown.request)));
+    }
+    if shown.document.params.is_some() && shown.values.is_none() {
+        return Err(Failure::Refused(blind()));
+    }
+    let trust = votes::pinned(&place.state)?;
+    let (key, signer) = OwnKey::find(args.key.as_deref(), &trust, &place.around)?;
+    let digest = shown.document.digest();
+    if !args.json {
+        let look = Look::of_questions();
+        output::complain(&print::document(
+            &shown.document,
+            shown.values.as_ref(),
+            &look,
+        ));
+        output::complain(&print::missing(&shown, &look));
+    }
+    let meant = args
+        .document
+        .as_ref()
+        .map(|said| *said == digest.to_string());
+    agree(meant, decision, &signer, &key)?;
+    let verdict = Verdict {
+        version: 1,
+        decision,
+        document: digest,
+        request: id.clone(),
+        signer,
+        surface: Surface::Terminal,
+        comment: args.comment.clone(),
+        at_ms: place.state.now().unix_ms(),
+    };
+    let text = verdict.to_text();
+    let vote = SignedVerdict {
+        signature: key.sign(APPROVAL, text.as_bytes())?,
+        verdict: text,
+    };
+    let request = votes::cast(&place.state, &id, vote).await?;
+    tell(place, &request, decision, args.json)
+}
+
+/// Says what the vote has made of the request.
+fn tell(place: &Place, request: &Request, decision: Decision, json: bool) -> Result<Exit, Failure> {
+    let waits = request.status() == Status::Pending;
+    if json {
+        output::say(&json::request(request))?;
+    } else {
+        let counted = match decision {
+            Decision::Approve => "approval",
+            Decision::Reject => "rejection",
+        };
+        let (id, status) = (request.id(), request.status());
+        output::say(&format!("Your {counted} counts: {id} is {status}."))?;
+        if waits {
+            let shown = requests::show(&place.state, id)?;
+            output::say(&print::missing(&shown, &Look::of_output()))?;
+        }
+    }
+    Ok(if waits { Exit::Pending } else { Exit::Done })
+}
+
+/// The only request that waits. Else says what there is.
+fn only_one(place: &Place) -> Result<Option<RequestId>, Failure> {
+    let waiting = Filter {
+        statuses: vec![Status::Pending],
+        ..Filter::default()
+    };
+    let page = requests::list(&place.state, &waiting)?;
+    match page.requests.as_slice() {
+        [only] => Ok(Some(only.id.clone())),
+        [] => {
+            output::complain("No request waits for anybody.");
+            Ok(None)
+        }
+        several => {
+            output::complain(&print::list(several));
+            output::complain("Several requests wait; say which one.");
+            Ok(None)
+        }
+    }
+}
+
+/// The digest of the document stands for having seen it. Without it somebody has to be asked.
+fn agree(
+    meant: Option<bool>,
+    decision: Decision,
+    signer: &Principal,
+    key: &OwnKey,
+) -> Result<(), Failure> {
+    let word = match decision {
+        Decision::Approve => "approve",
+        Decision::Reject => "reject",
+    };
+    let refused = |message: &str| {
+        Failure::Refused(Refusal::new(Code::ApprovalRefused, message).hint(
+            "read what `secondkey requests show` says, in a terminal, or give its digest with --document",
+        ))
+    };
+    match meant {
+        Some(true) => return Ok(()),
+        Some(false) => return Err(refused("nothing was signed: the document is another one")),
+        None => {}
+    }
+    if !can_ask() {
+        return Err(refused("nothing was signed: nobody is here to be asked"));
+    }
+    let print = key.public().fingerprint();
+    let question = format!("You sign as {signer} with {print}.\nType `{word}` to sign:");
+    if agrees(&question, word)? {
+        Ok(())
+    } else {
+        Err(refused("nothing was signed, as you did not say so"))
+    }
+}
+
+fn not_pending(request: &Request) -> Refusal {
+    let message = format!(
+        "the request is {}, and only one that is pending can be voted on",
+        request.status()
+    );
+    Refusal::new(Code::RequestState, message).hint("look at it with `secondkey requests show`")
+}
+
+fn blind() -> Refusal {
+    Refusal::new(
+        Code::ApprovalRefused,
+        "the values of this request are gone, and nobody signs what they cannot see",
+    )
+    .hint("file the request again")
+}
