@@ -10,6 +10,7 @@ mod doctor;
 mod keys;
 mod mcp;
 pub mod output;
+mod page;
 mod place;
 mod policy;
 mod requests;
@@ -83,6 +84,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Keys(keys::KeysArgs),
     Mcp(mcp::McpArgs),
+    Page(page::PageArgs),
     Policy(policy::PolicyArgs),
     Requests(requests::RequestsArgs),
     Trust(trust::TrustArgs),
@@ -166,6 +168,7 @@ fn runtime(command: &Command) -> std::io::Result<Runtime> {
         | Command::Doctor(_)
         | Command::Keys(_)
         | Command::Mcp(_)
+        | Command::Page(_)
         | Command::Policy(_)
         | Command::Requests(_)
         | Command::Trust(_) => Builder::new_multi_thread(),
@@ -186,6 +189,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Doctor(args) => doctor::run(args, cli.shared).await,
         Command::Keys(args) => keys::run(args, cli.shared).await,
         Command::Mcp(args) => mcp::run(args, cli.shared).await,
+        Command::Page(args) => page::run(args, cli.shared).await,
         Command::Policy(args) => policy::run(args, cli.shared).await,
         Command::Requests(args) => requests::run(args, cli.shared).await,
         Command::Trust(args) => trust::run(args, cli.shared).await,

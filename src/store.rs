@@ -5,6 +5,8 @@
 //! state.db      the log, the journal and the requests (SQLite, WAL)
 //! audit.heads   signed heads of the log
 //! keys/         private keys, 0600
+//! page.lock     held by the process that serves the web page
+//! page/         codes that let a browser in, proposals of keys
 //! trust/        the pinned trust files, each version signed by the one before it
 //! state.lock    held while a process sets the folder up
 //! ```
@@ -12,6 +14,7 @@
 pub mod error;
 pub mod keys;
 pub mod log;
+pub mod page;
 pub mod requests;
 pub mod trust;
 
@@ -200,6 +203,10 @@ impl State {
         let salt = Digest::of(&[secret, request.as_str().as_bytes()]);
         let [salt @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *salt.as_bytes();
         salt
+    }
+
+    fn folder(&self) -> &Folder {
+        &self.inner.folder
     }
 
     /// Makes a new key of a kind the current one, and records that. Gives its id.

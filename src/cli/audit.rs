@@ -185,6 +185,7 @@ async fn answer(state: &State, args: &AuditArgs, out: &mut dyn Write) -> Result<
 fn list(state: &State, args: &ListArgs, out: &mut dyn Write) -> Result<Exit, AuditError> {
     let records = state.log().list(&Filter {
         since: args.since.unwrap_or(0),
+        before: None,
         limit: args.limit,
         kind: args.kind,
         request: args.request.clone(),

@@ -17,7 +17,9 @@ use crate::core::refusal::Refusal;
 use crate::core::time::Clock;
 use crate::ids::random;
 use crate::mcp::{Server, http, serve};
+use crate::store::State;
 use crate::telemetry;
+use crate::web::{self, Site};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -66,13 +68,25 @@ pub(super) async fn run(args: McpArgs, shared: Shared) -> Result<Exit, Failure> 
     let server = Server::new(Arc::clone(&local.broker), &around.os_user());
     let closing = CancellationToken::new();
     close_when_asked(closing.clone());
+    let page = closing.child_token();
+    serve_page(&local.state, &around, page.clone());
     let outcome = match args.http {
         None => serve::stdio(server, closing).await,
         Some(address) => over_http(server, address, closing, &around).await,
     };
+    page.cancel();
     local.close(event(EventKind::ServerStopped)).await?;
     outcome?;
     Ok(Exit::Done)
+}
+
+/// Serves the web page beside everything else, while no other process does. A client is served whether
+/// or not that works.
+fn serve_page(state: &State, around: &Surroundings, closing: CancellationToken) {
+    match Site::new(state.clone(), web::PORT, &around.os_user()) {
+        Ok(site) => drop(tokio::spawn(web::keep_serving(site, closing))),
+        Err(error) => tracing::warn!(%error, "the page is not served"),
+    }
 }
 
 async fn over_http(
@@ -106,7 +120,7 @@ async fn over_http(
 }
 
 /// Closes when the system asks. Who asks twice does not want to wait for what is under way.
-fn close_when_asked(closing: CancellationToken) {
+pub(super) fn close_when_asked(closing: CancellationToken) {
     tokio::spawn(async move {
         interrupted().await;
         closing.cancel();

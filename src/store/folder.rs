@@ -51,6 +51,16 @@ impl Folder {
         self.root.join("keys")
     }
 
+    /// What the web page keeps.
+    pub(super) fn page(&self) -> PathBuf {
+        self.root.join("page")
+    }
+
+    /// Held by the process that serves the web page.
+    pub(super) fn page_lock(&self) -> PathBuf {
+        self.root.join("page.lock")
+    }
+
     /// The pinned trust files.
     pub(super) fn trust(&self) -> PathBuf {
         self.root.join("trust")

@@ -168,6 +168,11 @@ pub(super) fn values_secret(folder: &Folder) -> Result<[u8; 32], StoreError> {
     files::secret(folder, "values.key")
 }
 
+/// The secret that the web page signs sessions with.
+pub(super) fn page_secret(folder: &Folder) -> Result<[u8; 32], StoreError> {
+    files::secret(folder, "page.key")
+}
+
 /// The key that signs heads now.
 pub(super) fn audit_key(folder: &Folder) -> Result<SigningKey, StoreError> {
     KeyFiles::read(folder, KeyKind::Audit)?.current()

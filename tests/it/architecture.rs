@@ -23,7 +23,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("mcp", &["core", "wire", "broker", "agent"]),
     ("http", &["core", "wire", "broker", "agent"]),
-    ("web", &["core", "wire", "broker", "agent"]),
+    // The page of local mode stands on the state folder itself, and serves without any target.
+    ("web", &["core", "ids", "wire", "store", "broker"]),
     // A client of the built program. It reaches down once, to make the database that it shows.
     ("demo", &["core", "exec"]),
 ];

@@ -32,6 +32,7 @@ mod policy;
 mod store;
 mod stories;
 mod support;
+mod web;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@
 //! built program.
 
 pub(crate) mod authenticator;
+pub(crate) mod http;
 pub(crate) mod mariadb;
 pub(crate) mod postgres;
 pub(crate) mod program;

@@ -27,6 +27,8 @@ const PAGE: u32 = 500;
 pub struct Filter {
     /// Only entries after this one.
     pub since: u64,
+    /// Only entries before this one.
+    pub before: Option<u64>,
     /// At most so many.
     pub limit: u32,
     /// Only this kind.
@@ -45,6 +47,7 @@ impl Default for Filter {
     fn default() -> Self {
         Self {
             since: 0,
+            before: None,
             limit: 50,
             kind: None,
             request: None,
@@ -101,6 +104,7 @@ impl Log {
                 &filter.principal,
                 &filter.target,
                 &filter.limit,
+                &filter.before.map(signed),
             ],
         )
         .map(|entries| entries.into_iter().map(Record::from).collect())
@@ -317,4 +321,5 @@ const FILTERED: &str = "
       and (?2 is null or iif(json_valid(body), body ->> '$.kind', null) = ?2)
       and (?3 is null or request = ?3)
       and (?4 is null or iif(json_valid(body), body ->> '$.principal', null) = ?4)
-      and (?5 is null or iif(json_valid(body), body ->> '$.target', null) = ?5)";
+      and (?5 is null or iif(json_valid(body), body ->> '$.target', null) = ?5)
+      and (?7 is null or sequence < ?7)";

@@ -1,0 +1,84 @@
+//! `secondkey page`: serve the web page alone, or print a link that lets a browser in.
+
+use std::io;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::mcp::close_when_asked;
+use crate::cli::{Databases, Exit, Failure, Shared, output};
+use crate::clock::SystemClock;
+use crate::config::{Home, Surroundings};
+use crate::core::ids::RequestId;
+use crate::core::refusal::Refusal;
+use crate::store::State;
+use crate::telemetry;
+use crate::web::{self, Site};
+
+const EXAMPLES: &str = "\
+Examples:
+  secondkey page
+  secondkey page --link
+  secondkey page --link --request req_018bcfe5680077078707070707070707";
+
+/// Serve the web page: requests, approvals by passkey, history, audit
+///
+/// Any running `secondkey mcp` serves the page too; this serves it while none does. It prints a link
+/// that lets one browser in, once, within five minutes.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct PageArgs {
+    /// Print a link to the page that is being served, and end
+    #[arg(long)]
+    link: bool,
+    /// Let the link open this request
+    #[arg(long, value_name = "ID")]
+    request: Option<RequestId>,
+    /// Serve on another port. Passkeys are bound to the port that they were made on
+    #[arg(long, value_name = "PORT", default_value_t = web::PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+}
+
+pub(super) async fn run(args: PageArgs, shared: Shared) -> Result<Exit, Failure> {
+    let around = Surroundings::of_process();
+    let home = Home::find(&shared.into_flags(Databases::default()), &around)?;
+    telemetry::start(&home.log);
+    let state = State::open(&home.state_dir, Arc::new(SystemClock)).map_err(Refusal::from)?;
+    let link = || web::link(&state, args.port, args.request.as_ref()).map_err(Refusal::from);
+    if args.link {
+        output::say(&link()?)?;
+        state.close().await.map_err(Refusal::from)?;
+        return Ok(Exit::Done);
+    }
+    let site = Site::new(state.clone(), args.port, &around.os_user()).map_err(Refusal::from)?;
+    let closing = CancellationToken::new();
+    close_when_asked(closing.clone());
+    if state.page_origin().is_some() {
+        output::say(&link()?)?;
+    }
+    let mut told = state.page_origin().is_some();
+    let served = web::serve_alone(site, closing, || {
+        if !told {
+            told = true;
+            let said = link().map_err(io::Error::other);
+            if let Err(error) = said.and_then(|link| output::say(&link)) {
+                tracing::error!(%error, "the link cannot be printed");
+            }
+        }
+    });
+    let served = served.await;
+    state.close().await.map_err(Refusal::from)?;
+    served.map_err(|error| port_taken(&error, args.port))?;
+    Ok(Exit::Done)
+}
+
+fn port_taken(error: &io::Error, port: u16) -> io::Error {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        let sentence = format!(
+            "port {port} of this machine is taken by another program; end it, or wait until it ends"
+        );
+        return io::Error::new(io::ErrorKind::AddrInUse, sentence);
+    }
+    io::Error::new(error.kind(), format!("cannot serve the page: {error}"))
+}

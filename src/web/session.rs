@@ -1,0 +1,138 @@
+//! Sessions: a signed cookie that says until when a browser may read.
+//!
+//! `expiry.nonce.mac`, where the mac is HMAC-SHA256 under a secret of the state folder. Nothing is
+//! kept, so a session goes on when another process takes the page over. A cookie knows no ports: any
+//! server on this machine that the same browser visits at `localhost` is sent it. That is why a
+//! session can only read, and why every change needs a token that is not in the cookie.
+
+use ring::hmac;
+use subtle::ConstantTimeEq as _;
+
+use crate::core::time::Timestamp;
+
+/// How long a session lasts, in milliseconds: 12 hours.
+pub(super) const SESSION_MS: i64 = 12 * 60 * 60 * 1_000;
+
+/// Makes and checks sessions.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    key: hmac::Key,
+    cookie: String,
+}
+
+/// A session that was checked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Session {
+    /// What a request that changes something has to carry.
+    pub(super) token: String,
+}
+
+impl Sessions {
+    pub(super) fn new(secret: &[u8; 32], port: u16) -> Self {
+        Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, secret),
+            cookie: format!("secondkey_{port}"),
+        }
+    }
+
+    /// The name of the cookie; it has the port in it, so that two pages on one machine do not
+    /// overwrite each other's.
+    pub(super) fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
+    /// A new session's cookie value.
+    pub(super) fn open(&self, now: Timestamp, nonce: [u8; 16]) -> String {
+        let plain = format!(
+            "{}.{}",
+            now.plus_ms(SESSION_MS).unix_ms(),
+            hex::encode(nonce)
+        );
+        let mac = self.mac("session", &plain);
+        format!("{plain}.{mac}")
+    }
+
+    /// The session of a `Cookie` header, if one in it is good.
+    pub(super) fn find(&self, cookies: &str, now: Timestamp) -> Option<Session> {
+        let named = cookies
+            .split(';')
+            .filter_map(|one| one.trim().split_once('='));
+        let mut ours = named.filter(|(name, _)| *name == self.cookie);
+        ours.find_map(|(_, value)| self.check(value, now))
+    }
+
+    fn check(&self, value: &str, now: Timestamp) -> Option<Session> {
+        let (plain, mac) = value.rsplit_once('.')?;
+        let good = same(mac, &self.mac("session", plain));
+        let (expiry, _) = plain.split_once('.')?;
+        let expiry = Timestamp::from_unix_ms(expiry.parse().ok()?);
+        (good && now < expiry).then(|| Session {
+            token: self.mac("token", value),
+        })
+    }
+
+    /// A code over text of ours, for one use, by which it is known again.
+    pub(super) fn mac(&self, usage: &str, text: &str) -> String {
+        let mac = hmac::sign(&self.key, format!("{usage}\n{text}").as_bytes());
+        hex::encode(mac)
+    }
+}
+
+/// Whether two texts are the same, in a time that does not tell where they differ.
+pub(super) fn same(a: &str, b: &str) -> bool {
+    a.as_bytes().ct_eq(b.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
+
+    fn sessions(secret: u8, port: u16) -> Sessions {
+        Sessions::new(&[secret; 32], port)
+    }
+
+    #[test]
+    fn a_session_is_found_until_it_ends() {
+        let ours = sessions(1, 7321);
+        let cookies = format!("theme=dark; secondkey_7321={}", ours.open(NOW, [7; 16]));
+        assert!(ours.find(&cookies, NOW).is_some());
+        let end = NOW.plus_ms(SESSION_MS);
+        assert!(ours.find(&cookies, end.plus_ms(-1)).is_some());
+        assert_eq!(ours.find(&cookies, end), None);
+    }
+
+    #[test]
+    fn nothing_else_opens_a_session() {
+        let ours = sessions(1, 7321);
+        let good = ours.open(NOW, [7; 16]);
+        let found = |value: &str| ours.find(&format!("secondkey_7321={value}"), NOW);
+        assert!(found(&good).is_some());
+        for at in 0..good.len() {
+            let mut changed = good.clone().into_bytes();
+            changed[at] ^= 1;
+            assert_eq!(
+                found(&String::from_utf8(changed).unwrap()),
+                None,
+                "byte {at}"
+            );
+            assert_eq!(found(good.get(..at).unwrap()), None, "cut at {at}");
+        }
+        assert_eq!(found(&sessions(2, 7321).open(NOW, [7; 16])), None);
+        assert_eq!(ours.find(&format!("secondkey_80={good}"), NOW), None);
+        let token = ours.mac("token", &good);
+        assert_eq!(found(&format!("9999999999999.00.{token}")), None);
+    }
+
+    #[test]
+    fn a_token_belongs_to_one_session() {
+        let ours = sessions(1, 7321);
+        let token = |nonce| {
+            let cookie = format!("secondkey_7321={}", ours.open(NOW, [nonce; 16]));
+            ours.find(&cookie, NOW).unwrap().token
+        };
+        assert_eq!(token(1), token(1));
+        assert_ne!(token(1), token(2));
+    }
+}
