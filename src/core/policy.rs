@@ -11,6 +11,7 @@ pub mod decide;
 pub mod facts;
 mod guard;
 pub mod judgement;
+mod memory;
 pub mod problem;
 mod reader;
 pub mod requirement;

@@ -9,6 +9,7 @@ use cedar_policy::{Authorizer, Decision, PolicyId, ValidationMode, Validator};
 use crate::core::limits::Limits;
 use crate::core::policy::facts::{Facts, VOCABULARY, is_production};
 use crate::core::policy::judgement::{Denial, Judgement, Outcome};
+use crate::core::policy::memory::Memory;
 use crate::core::policy::problem::{Finder, Problem, Problems};
 use crate::core::policy::reader::{Reader, Rule};
 use crate::core::review::Level;
@@ -29,6 +30,7 @@ pub const AGENT_DEFAULT: &str = include_str!("agent-default.cedar");
 pub struct PolicySet {
     rules: HashMap<PolicyId, Rule>,
     digest: Digest,
+    memory: Memory,
 }
 
 static BUILT_IN: LazyLock<[Option<Arc<PolicySet>>; 2]> = LazyLock::new(|| {
@@ -60,6 +62,7 @@ impl PolicySet {
         Self {
             rules: HashMap::new(),
             digest: Digest::of(&[]),
+            memory: Memory::default(),
         }
     }
 
@@ -111,6 +114,7 @@ impl PolicySet {
         Ok(Self {
             rules: rules.list,
             digest: Digest::of(&[text.as_bytes()]),
+            memory: Memory::default(),
         })
     }
 
@@ -131,7 +135,7 @@ impl PolicySet {
 
     /// Judges. Whatever cannot be evaluated is denied; the safety floor holds whatever the rules say.
     pub fn judge(&self, facts: &Facts<'_>) -> Judgement {
-        self.explain(facts).judgement
+        self.memory.or_else(facts, || self.explain(facts).judgement)
     }
 
     /// Judges, and says which rules match besides those that decide.

@@ -527,3 +527,58 @@ mod guards {
         }
     }
 }
+
+#[test]
+fn what_is_remembered_is_the_judgement_of_the_same_facts_and_no_others() {
+    let rules = "permit (principal, action, resource) when { context.hour == 22 };
+        permit (principal, action, resource) when { context.rows_known && context.rows < 5 };
+        permit (principal, action, resource) when { context.touches.contains(\"orders\") && context.has_where };
+        permit (principal is Human, action, resource);
+        permit (principal, action, resource) when { resource.labels.contains(\"tier=toy\") };
+        permit (principal, action, resource) when { resource.environment == \"sandbox\" };
+        permit (principal, action, resource) when { resource.allow.contains(\"write\") };
+        permit (principal, action, resource) when { principal.groups.contains(\"dba\") };";
+    let policy = PolicySet::load(rules, "memory.cedar", None).unwrap();
+    let at_noon = |sql: &'static str| {
+        let mut case = Case::of(sql);
+        case.at = Timestamp::from_unix_ms(1_700_000_000_000 - 2 * 86_400_000 - 10 * 3_600_000);
+        case
+    };
+    let base = || at_noon("update users set name = 'x'");
+    let mut cases = vec![base(), Case::of("update users set name = 'x'")];
+    cases.push(at_noon("update orders set status = 'x'"));
+    cases.push(at_noon("update orders set status = 'x' where id = 1"));
+    let changed = |change: &dyn Fn(&mut Case)| {
+        let mut case = base();
+        change(&mut case);
+        case
+    };
+    cases.push(changed(&|case| case.rows = Some(4)));
+    cases.push(changed(&|case| case.rows = Some(6)));
+    cases.push(changed(&|case| {
+        case.principal = Principal::new(PrincipalKind::Human, "ada");
+    }));
+    cases.push(changed(&|case| {
+        case.target.labels.insert("tier".into(), "toy".into());
+    }));
+    cases.push(changed(&|case| case.target.environment = "sandbox".into()));
+    cases.push(changed(&|case| case.target.allow = [Effect::Write].into()));
+    cases.push(changed(&|case| {
+        case.standing.groups.insert("dba".into());
+    }));
+    // Twice, so that the second round is answered from memory.
+    for _ in 0..2 {
+        for case in &cases {
+            let fresh = PolicySet::load(rules, "memory.cedar", None).unwrap();
+            assert_eq!(case.judged(&policy), case.judged(&fresh), "{case:?}");
+        }
+    }
+    let outcomes: Vec<bool> = cases
+        .iter()
+        .map(|case| case.judged(&policy).outcome == Outcome::Allow)
+        .collect();
+    let expected = [
+        false, true, false, true, true, false, true, true, true, true, true,
+    ];
+    assert_eq!(outcomes, expected);
+}
