@@ -54,7 +54,8 @@ pub struct Claims {
     pub not_before_ms: i64,
     /// Not valid from this on, unix milliseconds.
     pub expires_ms: i64,
-    /// The document that people approved, where they had to.
+    /// The document that people approved, where they had to. Present even where there is none.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub document: Option<Digest>,
     /// The signed verdicts on it that this stands on, one digest each.
     pub approvals: Vec<Digest>,

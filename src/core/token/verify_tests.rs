@@ -211,6 +211,7 @@ fn changed_claims() -> Vec<(String, Value)> {
         "limits": { "rows": 10_000, "bytes": 65_536, "time_ms": 30_000 },
         "not_before_ms": 0,
         "expires_ms": 9_007_199_254_740_991_i64,
+        "document": "00".repeat(32),
         "approvals": ["00".repeat(32)],
     });
     let names: Vec<&String> = good.as_object().unwrap().keys().collect();

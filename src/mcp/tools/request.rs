@@ -18,7 +18,6 @@ const LISTED: usize = 20;
 #[serde(deny_unknown_fields)]
 pub(super) struct Args {
     action: Action,
-    /// For all but `list`
     #[serde(default)]
     #[schemars(with = "String")]
     id: Option<String>,
