@@ -26,7 +26,7 @@ pub fn standing(request: &Request) -> Refusal {
             ),
         )
         .hint(format!(
-            "tell the person: it needs {}; they run `secondkey approve {id}` or open {PAGE}/requests/{id}. Then call \
+            "tell the person: it needs {}; they run `secondkey approve {id}` or open {PAGE}/r/{id}. Then call \
              `request` with action `wait` and this id: that runs it and gives its result. Do not send the statement again",
             needs(&asked.requirements)
         )),
