@@ -178,11 +178,20 @@ async fn play(
 async fn watch(desk: &Desk, page: &mut Transcript<'_>) -> Result<(), DemoError> {
     page.scene("Each request that waits for you is shown here, until Ctrl-C.")?;
     let mut watch = desk.watch()?;
-    while let Some(request) = watch.next().await? {
+    // Stopped in the usual way, the process that watches is stopped too.
+    let stop = tokio::signal::ctrl_c();
+    tokio::pin!(stop);
+    loop {
+        let request = tokio::select! {
+            _ = &mut stop => return Ok(()),
+            request = watch.next() => request?,
+        };
+        let Some(request) = request else {
+            return Ok(());
+        };
         let id = request.get("request").and_then(|id| id.as_str());
         page.waiting(&request, &desk.approve_line(id.unwrap_or_default()))?;
     }
-    Ok(())
 }
 
 /// A demo replaces its files, and must not replace anybody else's.
