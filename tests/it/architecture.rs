@@ -24,7 +24,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("mcp", &["core", "wire", "broker", "agent"]),
     ("http", &["core", "wire", "broker", "agent"]),
     ("web", &["core", "wire", "broker", "agent"]),
-    // A client of the built program. It reaches down once, to make the database that it shows.
+    // A client of the built program. It reaches down to make the database that it shows, and to look at and
+    // edit files past all guards.
     ("demo", &["core", "exec"]),
 ];
 
