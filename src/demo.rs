@@ -4,7 +4,9 @@
 //! a step that does not come out as it should ends the demo with an error.
 
 mod client;
+mod desk;
 mod script;
+mod second_key;
 mod transcript;
 
 use std::io::Write;
@@ -13,6 +15,10 @@ use std::path::{Path, PathBuf};
 use crate::core::refusal::Refusal;
 use crate::exec::sqlite::sample;
 
+use self::desk::Desk;
+use self::script::Stage;
+use self::transcript::{Connect, Transcript};
+
 pub use transcript::Style;
 
 /// The shop, as a script.
@@ -20,12 +26,46 @@ const SHOP: &str = include_str!("demo/shop.sql");
 
 /// What serves it, and what a user can go on from.
 const CONFIG: &str = r#"# Made by `secondkey demo`, which replaces this file.
-# Reads run; anything that changes the shop is refused. See docs/configuration.md.
+# Reads run, changes wait for a person, and some things are refused. See docs/configuration.md.
+policy = "policy.cedar"
+
 [targets.shop]
 url = "sqlite:shop.db"
 environment = "demo"
 allow = ["read"]
 "#;
+/// In front of it while the script is played: its client never waits within a call.
+const PLAYED: &str = "approval_wait = \"0s\"\n";
+
+/// What runs, who is asked, and what is refused.
+const POLICY: &str = include_str!("demo/policy.cedar");
+
+/// Every file that a demo makes.
+const FILES: &[&str] = &[
+    "secondkey.toml",
+    "shop.db",
+    "state",
+    "policy.cedar",
+    desk::KEY,
+];
+
+/// Whether somebody sits at the terminal to be asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Seat {
+    /// Nobody can be asked, so the demo signs with its own key, and says so.
+    Empty,
+    /// Somebody can.
+    Taken,
+}
+
+/// What happens after the last scene.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum After {
+    /// The demo is over.
+    End,
+    /// Requests of other clients are announced until the process is stopped.
+    Watch,
+}
 
 /// Where a demo lives.
 #[derive(Debug)]
@@ -34,6 +74,10 @@ pub struct Place {
     pub folder: PathBuf,
     /// The binary to start as a server: this one.
     pub binary: PathBuf,
+    /// Who decides.
+    pub seat: Seat,
+    /// What happens after the last scene.
+    pub after: After,
 }
 
 /// Why a demo stopped.
@@ -69,21 +113,85 @@ pub async fn run(place: &Place, style: Style, out: &mut dyn Write) -> Result<(),
         .folder
         .canonicalize()
         .map_err(io("the demo's folder could not be found"))?;
-    let shop = folder.join("shop.db");
     refuse_what_is_not_ours(&folder)?;
-    sample::create(&shop, SHOP)?;
+    let (shop, state) = (folder.join("shop.db"), folder.join("state"));
     let config = folder.join("secondkey.toml");
-    std::fs::write(&config, CONFIG).map_err(io("the configuration could not be written"))?;
-    let mut page = transcript::Transcript::new(out, style);
+    sample::create(&shop, SHOP)?;
+    let write = |path: &Path, text: &str| {
+        std::fs::write(path, text).map_err(io("the configuration could not be written"))
+    };
+    write(&folder.join("policy.cedar"), POLICY)?;
+    write(&config, &played(CONFIG))?;
+    let desk = Desk::prepare(&place.binary, &folder).await?;
+    let mut page = Transcript::new(out, style);
     page.opening(&shop)?;
-    let client = client::Client::start(&place.binary, &config, &folder.join("state")).await?;
-    let played = script::play(&client, &mut page).await;
+    let client = client::Client::start(&place.binary, &config, &state).await?;
+    let played = play(&client, desk.as_ref(), place.seat, &folder, &mut page).await;
     client.stop().await?;
     played?;
-    let verified = verify(&place.binary, &folder.join("state"))?;
-    page.audit(&verified)?;
-    page.connect(&place.binary, &config)?;
-    Ok(())
+    page.audit(&desk::verify_log(&place.binary, &state).await?)?;
+    write(&config, CONFIG)?;
+    let approve = desk.as_ref().map(|desk| desk.approve_line(""));
+    page.connect(&Connect {
+        binary: &place.binary,
+        config: &config,
+        state: &state,
+        approve: &approve.unwrap_or_default(),
+    })?;
+    match (place.after, desk) {
+        (After::Watch, Some(desk)) => watch(&desk, &mut page).await,
+        (After::Watch, None) => Err(DemoError::Surprise(NOBODY.to_owned())),
+        (After::End, _) => Ok(()),
+    }
+}
+
+/// Why the second key is not shown.
+const NOBODY: &str =
+    "ssh-keygen is not installed, so nobody can sign here; install OpenSSH's client";
+
+/// The configuration while the script is played; its first line stays the first.
+fn played(config: &str) -> String {
+    config.replacen("policy =", &format!("{PLAYED}policy ="), 1)
+}
+
+async fn play(
+    client: &client::Client,
+    desk: Option<&Desk>,
+    seat: Seat,
+    folder: &Path,
+    page: &mut Transcript<'_>,
+) -> Result<(), DemoError> {
+    let stage = Stage { client };
+    script::play(&stage, page).await?;
+    let Some(desk) = desk else {
+        page.scene("A change would wait for a person with a second key.")?;
+        return page.note(NOBODY);
+    };
+    let files = second_key::Files {
+        shop: &folder.join("shop.db"),
+        state: &folder.join("state").join("state.db"),
+    };
+    stage.second_key(page, desk, seat, &files).await
+}
+
+/// Announces each request that begins to wait, until the process is stopped.
+async fn watch(desk: &Desk, page: &mut Transcript<'_>) -> Result<(), DemoError> {
+    page.scene("Each request that waits for you is shown here, until Ctrl-C.")?;
+    let mut watch = desk.watch()?;
+    // Stopped in the usual way, the process that watches is stopped too.
+    let stop = tokio::signal::ctrl_c();
+    tokio::pin!(stop);
+    loop {
+        let request = tokio::select! {
+            _ = &mut stop => return Ok(()),
+            request = watch.next() => request?,
+        };
+        let Some(request) = request else {
+            return Ok(());
+        };
+        let id = request.get("request").and_then(|id| id.as_str());
+        page.waiting(&request, &desk.approve_line(id.unwrap_or_default()))?;
+    }
 }
 
 /// A demo replaces its files, and must not replace anybody else's.
@@ -91,31 +199,11 @@ fn refuse_what_is_not_ours(folder: &Path) -> Result<(), DemoError> {
     let first_line = |text: &str| text.lines().next().map(str::to_owned);
     let config = std::fs::read_to_string(folder.join("secondkey.toml")).unwrap_or_default();
     let ours = first_line(&config) == first_line(CONFIG);
-    let taken = ["secondkey.toml", "shop.db", "state"]
-        .iter()
-        .any(|name| folder.join(name).exists());
+    let taken = FILES.iter().any(|name| folder.join(name).exists());
     if taken && !ours {
         return Err(DemoError::Taken(folder.to_owned()));
     }
     Ok(())
-}
-
-/// Runs `secondkey audit verify`, as anybody else would.
-fn verify(binary: &Path, state: &Path) -> Result<String, DemoError> {
-    let output = std::process::Command::new(binary)
-        .args(["audit", "verify", "--state"])
-        .arg(state)
-        .output()
-        .map_err(|source| DemoError::Io {
-            doing: "`audit verify` could not be started",
-            source,
-        })?;
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if output.status.success() {
-        Ok(text)
-    } else {
-        Err(DemoError::Surprise(text))
-    }
 }
 
 impl From<std::io::Error> for DemoError {

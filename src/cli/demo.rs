@@ -7,17 +7,22 @@ use clap::Args;
 
 use crate::cli::{Exit, Failure};
 use crate::config::{Home, Surroundings};
-use crate::demo::{self, Place, Style};
+use crate::demo::{self, After, Place, Seat, Style};
 
 /// Make a sample shop, serve it, and let a real MCP client try things
 ///
-/// Everything goes into one folder, which later runs replace: a SQLite database and a state folder
-/// of its own. Ends with the lines that connect Claude Code and Cursor to the same database.
+/// One of the things it tries is a change, which waits for a person: on a terminal, that is you.
+/// Elsewhere the demo signs with a key made for it, and says so. Everything goes into one folder,
+/// which later runs replace: a SQLite database, a policy, a key and a state folder of its own. Ends
+/// with the lines that connect Claude Code and Cursor to the same database.
 #[derive(Args, Debug)]
 pub(super) struct DemoArgs {
     /// Where the shop and its audit log go [default: `demo` in the user's state folder]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Afterwards show each request of a client of yours that waits, until stopped
+    #[arg(long)]
+    serve: bool,
 }
 
 pub(super) async fn run(args: DemoArgs) -> Result<Exit, Failure> {
@@ -30,9 +35,20 @@ pub(super) async fn run(args: DemoArgs) -> Result<Exit, Failure> {
         .state_dir
         .join("demo"),
     };
+    let asked = [
+        io::stdin().is_terminal(),
+        io::stdout().is_terminal(),
+        io::stderr().is_terminal(),
+    ];
     let place = Place {
         folder,
         binary: std::env::current_exe()?,
+        seat: if asked == [true; 3] {
+            Seat::Taken
+        } else {
+            Seat::Empty
+        },
+        after: if args.serve { After::Watch } else { After::End },
     };
     let out = io::stdout();
     let style = if out.is_terminal() {

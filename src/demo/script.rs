@@ -6,9 +6,8 @@ use crate::demo::DemoError;
 use crate::demo::client::{Client, Said};
 use crate::demo::transcript::Transcript;
 
-/// Plays every scene.
-pub(super) async fn play(client: &Client, page: &mut Transcript<'_>) -> Result<(), DemoError> {
-    let stage = Stage { client };
+/// Plays every scene in which nobody is asked.
+pub(super) async fn play(stage: &Stage<'_>, page: &mut Transcript<'_>) -> Result<(), DemoError> {
     stage.explore(page).await?;
     stage.question(page).await?;
     stage.limit(page).await?;
@@ -16,8 +15,11 @@ pub(super) async fn play(client: &Client, page: &mut Transcript<'_>) -> Result<(
     stage.injection(page).await
 }
 
-struct Stage<'a> {
-    client: &'a Client,
+/// Where the scenes are played.
+#[derive(Debug)]
+pub(super) struct Stage<'a> {
+    /// The model's side.
+    pub(super) client: &'a Client,
 }
 
 impl Stage<'_> {
@@ -84,18 +86,18 @@ impl Stage<'_> {
         for sql in [
             "delete from orders",
             "with gone as (select 1) update orders set status = 'returned' from gone",
-            "pragma writable_schema = on",
             "attach database '/tmp/copy.db' as copy",
         ] {
-            self.refused(page, json!({ "sql": sql })).await?;
+            self.refused(page, "sql_execute", json!({ "sql": sql }))
+                .await?;
         }
-        self.orders_are_there(page).await
+        Ok(())
     }
 
     async fn injection(&self, page: &mut Transcript<'_>) -> Result<(), DemoError> {
         page.scene("Somebody tries to inject SQL.")?;
-        self.refused(page, json!({ "sql": "select 1; drop table orders" }))
-            .await?;
+        let two = json!({ "sql": "select 1; drop table orders" });
+        self.refused(page, "sql_execute", two).await?;
         let sql = "select count(*) as found from customers where name = $1";
         let arguments = json!({ "sql": sql, "params": ["x'; drop table orders; --"] });
         let said = self.allowed(page, "sql_execute", arguments).await?;
@@ -119,7 +121,8 @@ impl Stage<'_> {
         page.answer("14361: every order is still there")
     }
 
-    async fn allowed(
+    /// Makes a call that has to be answered.
+    pub(super) async fn allowed(
         &self,
         page: &mut Transcript<'_>,
         tool: &str,
@@ -131,11 +134,18 @@ impl Stage<'_> {
         Ok(said)
     }
 
-    async fn refused(&self, page: &mut Transcript<'_>, arguments: Value) -> Result<(), DemoError> {
-        page.call("sql_execute", &arguments)?;
-        let said = self.client.call("sql_execute", &arguments).await?;
-        expect(said.refused, "the statement is refused")?;
-        page.refusal(&said.content)
+    /// Makes a call that has to be refused, and gives what was said.
+    pub(super) async fn refused(
+        &self,
+        page: &mut Transcript<'_>,
+        tool: &str,
+        arguments: Value,
+    ) -> Result<Value, DemoError> {
+        page.call(tool, &arguments)?;
+        let said = self.client.call(tool, &arguments).await?;
+        expect(said.refused, "the call is refused")?;
+        page.refusal(&said.content)?;
+        Ok(said.content)
     }
 }
 
@@ -147,7 +157,7 @@ fn rows(said: &Said) -> &[Value] {
 }
 
 /// What stands at a place of an answer; null where nothing does.
-fn at(content: &Value, place: &str) -> Value {
+pub(super) fn at(content: &Value, place: &str) -> Value {
     content.pointer(place).cloned().unwrap_or_default()
 }
 
@@ -161,7 +171,8 @@ fn texts(content: &Value, list: &str, field: &str) -> Vec<String> {
     items.into_iter().flatten().filter_map(text).collect()
 }
 
-fn expect(holds: bool, what: &str) -> Result<(), DemoError> {
+/// Ends the demo unless this holds.
+pub(super) fn expect(holds: bool, what: &str) -> Result<(), DemoError> {
     if holds {
         Ok(())
     } else {

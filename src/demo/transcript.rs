@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::core::visible::on_one_line;
 use crate::demo::DemoError;
 
 /// Whether colours help or hurt.
@@ -14,6 +15,19 @@ pub enum Style {
     Colour,
     /// A file or a pipe.
     Plain,
+}
+
+/// What a user goes on from.
+#[derive(Debug)]
+pub(super) struct Connect<'a> {
+    /// This binary.
+    pub(super) binary: &'a Path,
+    /// The demo's configuration.
+    pub(super) config: &'a Path,
+    /// The demo's state folder.
+    pub(super) state: &'a Path,
+    /// The command that approves; empty where nobody can.
+    pub(super) approve: &'a [String],
 }
 
 /// The page that the demo writes.
@@ -52,8 +66,13 @@ impl<'a> Transcript<'a> {
             (Some(sql), None) => sql.to_owned(),
             (None, _) => arguments.to_string(),
         };
+        self.tool(tool, &shown)
+    }
+
+    /// Something that is done, by whomever.
+    pub(super) fn tool(&mut self, tool: &str, what: &str) -> Result<(), DemoError> {
         let tool = self.paint(CYAN, tool);
-        self.line(&format!("  > {tool} {shown}"))
+        self.line(&format!("  > {tool} {what}"))
     }
 
     pub(super) fn answer(&mut self, text: &str) -> Result<(), DemoError> {
@@ -96,21 +115,49 @@ impl<'a> Transcript<'a> {
         Ok(())
     }
 
-    pub(super) fn connect(&mut self, binary: &Path, config: &Path) -> Result<(), DemoError> {
-        let (binary, config) = (binary.display().to_string(), config.display().to_string());
+    /// How to go on from here with a client of one's own.
+    pub(super) fn connect(&mut self, ways: &Connect<'_>) -> Result<(), DemoError> {
+        let text = |path: &Path| path.display().to_string();
+        let (binary, config) = (text(ways.binary), text(ways.config));
+        let arguments = ["mcp", "--config", &config, "--state", &text(ways.state)];
         self.scene("Your turn. Claude Code:")?;
-        self.line(&format!(
-            "  claude mcp add secondkey -- {} mcp --config {}",
-            quoted(&binary),
-            quoted(&config)
-        ))?;
+        let command = [
+            &["claude", "mcp", "add", "secondkey", "--", &binary][..],
+            &arguments,
+        ];
+        self.command(command.concat())?;
         self.scene("Cursor, in .cursor/mcp.json of a project:")?;
-        let arguments = serde_json::json!(["mcp", "--config", config]);
         let server = serde_json::json!({ "secondkey": { "command": binary, "args": arguments } });
         self.line(&format!(
             "  {}",
             serde_json::json!({ "mcpServers": server })
-        ))
+        ))?;
+        if !ways.approve.is_empty() {
+            self.scene("What it wants to change waits until you run:")?;
+            self.command(ways.approve.iter().map(String::as_str))?;
+        }
+        self.scene("With a database of your own, the second key is yours alone:")?;
+        self.line("  secondkey trust init --new     once: your key, sealed with a passphrase")?;
+        self.line("  secondkey approve              shows what waits, and signs it")
+    }
+
+    /// A request that has begun to wait, and what decides it.
+    pub(super) fn waiting(&mut self, request: &Value, approve: &[String]) -> Result<(), DemoError> {
+        let word = |name: &str| {
+            let word = request.get(name).and_then(Value::as_str);
+            on_one_line(word.unwrap_or_default())
+        };
+        let said = format!("{} asks: {}", word("requester"), word("statement"));
+        self.scene(&said)?;
+        self.command(approve.iter().map(String::as_str))
+    }
+
+    /// A command to copy.
+    fn command<'w>(&mut self, words: impl IntoIterator<Item = &'w str>) -> Result<(), DemoError> {
+        let words: Vec<String> = words.into_iter().map(quoted).collect();
+        self.line(&format!("  {}", words.join(" ")))?;
+        self.out.flush()?;
+        Ok(())
     }
 
     fn line(&mut self, text: &str) -> Result<(), DemoError> {

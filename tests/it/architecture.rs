@@ -25,7 +25,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("http", &["core", "wire", "broker", "agent"]),
     // The page of local mode stands on the state folder itself, and serves without any target.
     ("web", &["core", "ids", "wire", "store", "broker"]),
-    // A client of the built program. It reaches down once, to make the database that it shows.
+    // A client of the built program. It reaches down to make the database that it shows, and to
+    // look at and edit files past all guards.
     ("demo", &["core", "exec"]),
 ];
 

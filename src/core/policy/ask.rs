@@ -44,7 +44,7 @@ pub(super) fn ask(
     let mut requirement = Requirement {
         rule: rule.to_owned(),
         steps: Vec::new(),
-        presence: Presence::Unattended,
+        presence: Presence::Passphrase,
         surfaces: Surfaces::Any,
         own_requests: false,
         deny: 1,

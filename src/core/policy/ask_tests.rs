@@ -20,7 +20,7 @@ fn steps_and_options_are_read() {
 fn what_is_not_written_is_as_usual() {
     let requirement = ask("rule", "1 of anyone", None).unwrap();
     assert_eq!(requirement.surfaces, Surfaces::Any);
-    assert_eq!(requirement.presence, Presence::Unattended);
+    assert_eq!(requirement.presence, Presence::Passphrase);
     assert_eq!((requirement.deny, requirement.own_requests), (1, false));
 }
 

@@ -1,5 +1,11 @@
 //! The demo, as a newcomer runs it.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::cli::{answer, code, secondkey};
@@ -8,17 +14,121 @@ use crate::cli::{answer, code, secondkey};
 fn the_demo_plays_to_its_end_twice_over() {
     let folder = TempDir::new().unwrap();
     for _ in 0..2 {
-        let (said, code) = answer(secondkey(folder.path()).args(["demo", "--dir", "shop"]));
+        let (said, code) = answer(demo(folder.path()).args(["--dir", "shop"]));
         assert_eq!(code, 0, "{said}");
-        for word in [
-            "approval_required",
+        let scenes = [
+            "forbidden",
             "multiple_statements",
+            "made for this demo (unattended)",
+            "approval_pending",
+            "SK-0007 costs 1783 cents",
+            "| update products set price_cents = $1 where sku = $2",
+            "| 1 = 1290",
+            "the demo signs with its own key",
+            "SK-0007 costs 1290 cents",
+            "update requests set status = 'approved'",
+            "approval_refused",
+            "SK-0007 costs 1290 cents",
             "The audit log is whole",
             "claude mcp add",
-        ] {
-            assert!(said.contains(word), "{word} is missing in {said}");
+            "secondkey trust init",
+            "secondkey approve",
+        ];
+        let mut rest = said.as_str();
+        for scene in scenes {
+            let found = rest.split_once(scene);
+            (_, rest) = found.unwrap_or_else(|| panic!("{scene} is missing in {said}"));
         }
     }
+    // The key is nobody else's, and what was shown is so.
+    let key = folder.path().join("shop/approver_ed25519");
+    let mode = std::fs::metadata(&key).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0);
+    let shop = rusqlite::Connection::open(folder.path().join("shop/shop.db")).unwrap();
+    let price = "select price_cents from products where sku = 'SK-0007'";
+    let price: i64 = shop.query_row(price, [], |row| row.get(0)).unwrap();
+    assert_eq!(price, 1290);
+}
+
+#[test]
+fn a_demo_whose_key_is_another_ones_ends_with_an_error() {
+    let folder = TempDir::new().unwrap();
+    let (_, code) = answer(demo(folder.path()).args(["--dir", "shop"]));
+    assert_eq!(code, 0);
+    for half in ["approver_ed25519", "approver_ed25519.pub"] {
+        std::fs::remove_file(folder.path().join("shop").join(half)).unwrap();
+    }
+    let (said, code) = answer(demo(folder.path()).args(["--dir", "shop"]));
+    assert_eq!(code, 1, "{said}");
+    assert!(!said.contains("1290 cents"), "{said}");
+}
+
+#[test]
+fn without_ssh_keygen_the_demo_says_what_it_leaves_out() {
+    let folder = TempDir::new().unwrap();
+    let mut demo = demo(folder.path());
+    let (said, code) = answer(demo.env("PATH", "/nowhere").args(["--dir", "shop"]));
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("ssh-keygen is not installed"), "{said}");
+    assert!(!said.contains("costs"), "{said}");
+}
+
+#[test]
+fn a_demo_that_serves_announces_what_waits() {
+    let folder = TempDir::new().unwrap();
+    let mut command = demo(folder.path());
+    let command = command.args(["--dir", "shop", "--serve"]);
+    let mut demo = Stopped(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut told = BufReader::new(demo.0.stdout.take().unwrap()).lines();
+    let mut until = |word: &str| loop {
+        let line = told.next().expect("more").unwrap();
+        if line.contains(word) {
+            return line;
+        }
+    };
+    until("until Ctrl-C");
+    let shop = folder.path().join("shop");
+    let mut command = secondkey(folder.path());
+    let command = command.arg("mcp").arg("--state").arg(shop.join("state"));
+    let command = command.arg("--config").arg(shop.join("secondkey.toml"));
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut server = Stopped(command.spawn().unwrap());
+    let sql = "update products set stock = 5 where sku = 'SK-0009'";
+    let mut pipe = server.0.stdin.take().unwrap();
+    for message in [
+        json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25",
+            "capabilities": {}, "clientInfo": {"name": "mine", "version": "1"}}}),
+        json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call",
+            "params": {"name": "sql_execute", "arguments": {"sql": sql}}}),
+    ] {
+        writeln!(pipe, "{message}").unwrap();
+    }
+    // The literals of a statement are not shown in passing.
+    assert!(until("asks: update products").contains("ai:"));
+    let line = until("approve req_");
+    assert!(line.contains("--key"), "{line}");
+    let pid = demo.0.id().to_string();
+    let stopped = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(stopped.success());
+    assert_eq!(demo.0.wait().unwrap().code(), Some(0));
+}
+
+/// A process that does not outlive its test.
+struct Stopped(Child);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// The demo. Without a `PATH`, the system looks for `ssh-keygen` where it usually is.
+fn demo(folder: &Path) -> Command {
+    let mut command = secondkey(folder);
+    command.arg("demo");
+    command
 }
 
 #[test]
