@@ -28,6 +28,7 @@ const SHOP: &str = include_str!("demo/shop.sql");
 const CONFIG: &str = r#"# Made by `secondkey demo`, which replaces this file.
 # Reads run, changes wait for a person, and some things are refused. See docs/configuration.md.
 policy = "policy.cedar"
+agent_policy = "policy.cedar"
 
 [targets.shop]
 url = "sqlite:shop.db"

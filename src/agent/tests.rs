@@ -527,6 +527,14 @@ async fn what_was_shown_is_the_most_that_runs() {
         order.approved(|document| document.writes = vec!["notes".into()]);
     };
     stopped_by(relations, BackingError::Relations).await;
+    let reads = |_: &Rig, order: &mut Order| {
+        order.approved(|document| document.reads = vec!["notes".into()]);
+    };
+    stopped_by(reads, BackingError::Relations).await;
+    let reasons = |_: &Rig, order: &mut Order| {
+        order.approved(|document| document.because = "tidies up".into());
+    };
+    stopped_by(reasons, BackingError::Reasons).await;
     let limits = |_: &Rig, order: &mut Order| {
         order.approved(|document| document.limits.rows = 1);
     };

@@ -8,7 +8,7 @@ mod words;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::submit::{Answer, Prepared};
-use crate::broker::{Broker, Caller};
+use crate::broker::{Broker, Caller, requests};
 use crate::core::approval::PolicyDigests;
 use crate::core::audit::Draft;
 use crate::core::ids::RequestId;
@@ -19,6 +19,9 @@ use crate::core::request::Status;
 use filing::Filing;
 
 pub use words::{PAGE, needs, standing, unknown};
+
+/// Requests of one requester that may wait at the same time.
+const MOST_WAITING: usize = 50;
 
 /// Files work that needs people, waits a while for them, and runs it if they agree in time.
 ///
@@ -36,6 +39,7 @@ pub(super) async fn ask_people(
         broker.record_refusal(refused, &refusal).await?;
         return Err(refusal);
     }
+    not_too_many(broker, caller).await?;
     let target = prepared.target;
     let assessed = broker
         .agent
@@ -62,6 +66,22 @@ pub(super) async fn ask_people(
     };
     filing::file(broker, caller, &filing).await?;
     settle(broker, caller, request, cancel).await
+}
+
+/// Whoever has many requests waiting files no more: people would drown, and so would the store.
+async fn not_too_many(broker: &Broker, caller: &Caller) -> Result<(), Refusal> {
+    let (state, requester) = (broker.state.clone(), caller.principal.clone());
+    let waiting = move || requests::waiting(&state, &requester, MOST_WAITING);
+    let waiting = tokio::task::spawn_blocking(waiting).await;
+    let broken = |_| Refusal::new(Code::Internal, "the requests could not be read");
+    if waiting.map_err(broken)?? < MOST_WAITING {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::ApprovalRequired,
+        format!("{MOST_WAITING} requests of yours wait for people already"),
+    )
+    .hint("`request` with action `cancel` takes back those that are no longer wanted"))
 }
 
 /// Waits for the people's decision on a request of this caller's, and runs it once it is approved.

@@ -15,6 +15,9 @@ use crate::core::statement::Statement;
 use crate::core::target::Target;
 use crate::core::work::Work;
 
+/// The longest reason, in bytes: people read it.
+const LONGEST_REASON: usize = 2_000;
+
 /// What a caller asks for.
 #[derive(Debug)]
 pub struct SqlAsk {
@@ -151,6 +154,16 @@ async fn prepare<'a>(
             ask.params.len()
         );
         return Err(Refusal::new(Code::ParameterCount, message));
+    }
+    if ask
+        .reason
+        .as_ref()
+        .is_some_and(|reason| reason.len() > LONGEST_REASON)
+    {
+        let message = format!("the reason is longer than {LONGEST_REASON} bytes");
+        return Err(
+            Refusal::new(Code::InvalidArgument, message).hint("say it in a sentence or two")
+        );
     }
     let statement = broker.parser.parse(target.engine, &ask.sql).await?;
     let limits = Limits {

@@ -62,7 +62,7 @@ pub(super) fn person(around: &Surroundings) -> Principal {
 
 /// Whether there is somebody to ask.
 pub(super) fn can_ask() -> bool {
-    io::stdin().is_terminal()
+    io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Asks on standard error, and takes exactly this word for a yes.

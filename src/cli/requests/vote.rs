@@ -6,12 +6,13 @@ use crate::cli::requests::look::Look;
 use crate::cli::requests::{VoteArgs, json, print};
 use crate::cli::signing::OwnKey;
 use crate::cli::{Exit, Failure, output};
-use crate::core::approval::{APPROVAL, Decision, SignedVerdict, Verdict};
+use crate::core::approval::{APPROVAL, Decision, Document, SignedVerdict, Verdict};
 use crate::core::ids::RequestId;
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::{Request, Status};
 use crate::core::signer::Surface;
+use crate::core::visible::on_one_line;
 use crate::store::requests::Filter;
 
 /// Shows a request, has it signed, and counts the vote.
@@ -24,6 +25,15 @@ pub(in crate::cli) async fn cast(
     let Some(id) = request.map_or_else(|| only_one(place), |id| Ok(Some(id)))? else {
         return Ok(Exit::Misused);
     };
+    if args.json && args.document.is_none() {
+        let refusal = Refusal::new(
+            Code::InvalidArgument,
+            "with `--json` there is no document on the screen to agree to",
+        );
+        return Err(Failure::Refused(
+            refusal.hint("say which one you have read with `--document DIGEST`"),
+        ));
+    }
     let shown = requests::show(&place.state, &id)?;
     if shown.request.status() != Status::Pending {
         return Err(Failure::Refused(not_pending(&shown.request)));
@@ -42,6 +52,8 @@ pub(in crate::cli) async fn cast(
             &look,
         ));
         output::complain(&print::missing(&shown, &look));
+        // Whatever has scrolled away above: what matters most stands right before the question.
+        output::complain(&again(&shown.document));
     }
     let meant = args
         .document
@@ -65,6 +77,22 @@ pub(in crate::cli) async fn cast(
     };
     let request = votes::cast(&place.state, &id, vote).await?;
     tell(place, &request, decision, args.json)
+}
+
+/// The target and the effect once more, and how much there was to read.
+fn again(document: &Document) -> String {
+    let writes = match document.writes.as_slice() {
+        [] => "no relation by name".to_owned(),
+        names => names.join(", "),
+    };
+    let lines = document.statement.lines().count();
+    on_one_line(&format!(
+        "In short: {} on {} ({}); changes {writes}; {lines} lines of SQL, {} bytes",
+        document.effect,
+        document.target,
+        document.environment,
+        document.statement.len()
+    ))
 }
 
 /// Says what the vote has made of the request.

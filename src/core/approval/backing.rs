@@ -11,7 +11,7 @@ use crate::core::checks::Checks;
 use crate::core::ids::AgentId;
 use crate::core::limits::Limits;
 use crate::core::refusal::{Code, Refusal};
-use crate::core::statement::Statement;
+use crate::core::statement::{Name, Statement};
 use crate::core::time::Timestamp;
 use crate::core::token::Claims;
 use crate::core::trust::TrustFile;
@@ -88,8 +88,11 @@ pub enum BackingError {
     /// Nobody is trusted yet.
     #[error("nobody is trusted here to approve anything")]
     NoTrust,
-    /// The statement changes relations that the document does not name.
-    #[error("the statement changes relations that the approved document does not name")]
+    /// The statement does something else than the document says.
+    #[error("the statement would now do something else than the approved document says")]
+    Reasons,
+    /// The statement touches relations that the document does not name.
+    #[error("the statement touches relations that the approved document does not name")]
     Relations,
     /// Another request.
     #[error("the approval is for another request")]
@@ -128,6 +131,7 @@ impl From<BackingError> for Refusal {
             | BackingError::Executor
             | BackingError::Limits
             | BackingError::Missing
+            | BackingError::Reasons
             | BackingError::Relations
             | BackingError::Request
             | BackingError::Requester
@@ -213,9 +217,15 @@ fn check_document(
     checks.demand(document.is_about(here.work), BackingError::Work)?;
     let effect = document.effect >= here.statement.effect;
     checks.demand(effect, BackingError::Effect)?;
-    let mut writes = here.statement.writes.iter();
-    let relations = writes.all(|name| document.writes.contains(&name.to_string()));
+    let named = |set: &BTreeSet<Name>, shown: &[String]| {
+        set.iter().all(|name| shown.contains(&name.to_string()))
+    };
+    let relations = named(&here.statement.writes, &document.writes)
+        && named(&here.statement.reads, &document.reads);
     checks.demand(relations, BackingError::Relations)?;
+    // A trigger or rule that came after the document was made shows here.
+    let reasons = here.statement.because() == document.because;
+    checks.demand(reasons, BackingError::Reasons)?;
     let limits = is_within(claims.limits, document.limits);
     checks.demand(limits, BackingError::Limits)
 }

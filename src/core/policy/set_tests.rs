@@ -186,7 +186,7 @@ fn production_wants_a_key_that_proves_presence_whatever_the_rule_says() {
     let rule =
         policy(r#"@ask("1 of anyone; presence=unattended") permit (principal, action, resource);"#);
     let presence = |case: &Case| case.judged(&rule).requirements()[0].presence;
-    assert_eq!(presence(&Case::of(DELETE)), Presence::Passphrase);
+    assert_eq!(presence(&Case::of(DELETE)), Presence::Unattended);
     assert_eq!(presence(&Case::of(DELETE).production()), Presence::Hardware);
 }
 

@@ -57,7 +57,13 @@ impl Snapshot {
         {
             return Ok(statement);
         }
-        let catalogue = self.fresh(postgres, BELIEVED).await?;
+        // What changes something is judged by the catalogue as it is, not as it was.
+        let age = if statement.effect > Effect::Read {
+            Duration::ZERO
+        } else {
+            BELIEVED
+        };
+        let catalogue = self.fresh(postgres, age).await?;
         if let Some(judged) = self.remembered(&catalogue, sql).await {
             return Ok(judged);
         }
@@ -275,7 +281,15 @@ const RELATIONS: &str = "select c.oid, n.nspname::text, c.relname::text, c.relki
     c.reltype, \
     array(select a.attname::text from pg_catalog.pg_attribute a where a.attrelid = c.oid \
         and a.attnum > 0 and not a.attisdropped order by a.attnum), \
-    array(select i.inhrelid from pg_catalog.pg_inherits i where i.inhparent = c.oid) \
+    array(select i.inhrelid from pg_catalog.pg_inherits i where i.inhparent = c.oid), \
+    array(select g.tgname::text from pg_catalog.pg_trigger g where g.tgrelid = c.oid \
+        and not g.tgisinternal and g.tgenabled <> 'D' order by 1), \
+    array(select pg_catalog.pg_get_expr(f.adbin, f.adrelid) from pg_catalog.pg_attrdef f \
+        where f.adrelid = c.oid and pg_catalog.pg_get_expr(f.adbin, f.adrelid) ~ '\\(' \
+        and pg_catalog.pg_get_expr(f.adbin, f.adrelid) !~ '^nextval[(]''[^'']*''::regclass[)]$' order by f.adnum), \
+    array(select k.conrelid from pg_catalog.pg_constraint k where k.confrelid = c.oid \
+        and k.contype = 'f' and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd')) \
+        order by 1) \
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
     where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') \
     and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'";
@@ -405,5 +419,8 @@ fn relation(row: &Row) -> Result<Relation, Error> {
         row_type: row.try_get(7)?,
         columns: row.try_get(8)?,
         children: row.try_get(9)?,
+        triggers: row.try_get(10)?,
+        defaults: row.try_get(11)?,
+        cascades: row.try_get(12)?,
     })
 }

@@ -125,6 +125,12 @@ pub struct Relation {
     pub rules: Vec<String>,
     /// The conditions of its row security, as SQL, when that is on.
     pub policies: Vec<String>,
+    /// Its triggers, by name, those of foreign keys left out.
+    pub triggers: Vec<String>,
+    /// The defaults of its columns that call something, as SQL.
+    pub defaults: Vec<String>,
+    /// The relations whose foreign keys to it change them along with it.
+    pub cascades: Vec<Oid>,
     /// The type of its rows.
     pub row_type: Oid,
     /// The names of its columns.

@@ -72,6 +72,9 @@ pub fn resolve(
     for reason in walk.all.reasons {
         found.worsen(reason.effect, reason.because);
     }
+    // What views, rules and functions touch is touched by the statement.
+    found.reads.extend(walk.all.reads);
+    found.writes.extend(walk.all.writes);
     found.worsen(walk.all.effect, "does more than its text says");
     found
         .reasons
@@ -190,6 +193,7 @@ impl<'c> Resolution<'c> {
             );
         }
         if written {
+            self.set_off(relation);
             for rule in &relation.rules {
                 self.body(rule, &format!("sets off a rule of {name}"));
             }
@@ -197,6 +201,34 @@ impl<'c> Resolution<'c> {
         for child in &relation.children {
             if let Some(found) = self.catalogue.relations.get(child) {
                 self.relation(*child, found, written);
+            }
+        }
+    }
+
+    /// What a change of a relation sets off besides: it is named, so that whoever agrees to the change
+    /// sees it, and so that a trigger that comes later is another change.
+    fn set_off(&mut self, relation: &'c Relation) {
+        let name = &relation.name;
+        for trigger in &relation.triggers {
+            let because = format!("sets off the trigger {trigger} of {name}");
+            self.all.worsen(Effect::Write, because);
+        }
+        for default in &relation.defaults {
+            self.body(
+                &format!("select {default}"),
+                &format!("fills in a default of {name}"),
+            );
+        }
+        if self.all.kind == "insert" {
+            return;
+        }
+        for child in &relation.cascades {
+            if let Some(found) = self.catalogue.relations.get(child) {
+                let because = format!("changes {} by a foreign key to {name}", found.name);
+                self.all.worsen(Effect::Write, because);
+                let touched = Name::qualified(found.schema.clone(), found.name.clone());
+                self.all.writes.insert(touched);
+                self.relation(*child, found, true);
             }
         }
     }

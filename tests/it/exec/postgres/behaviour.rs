@@ -1,12 +1,16 @@
 //! How an executor behaves: streams, limits, cancels, catalogue facts, errors, powers of a login.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use secondkey::core::engine::Engine;
 use secondkey::core::limits::Limits;
 use secondkey::core::refusal::Code;
-use secondkey::core::statement::{Effect, Shape};
-use secondkey::exec::Event;
+use secondkey::core::statement::{Effect, Name, Shape, Statement, parse};
+use secondkey::core::work::Work;
 use secondkey::exec::check::Verdict;
+use secondkey::exec::{Event, Executor};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -194,6 +198,72 @@ async fn names_are_judged_by_what_they_stand_for() {
             .is_err()
     );
     assert_ne!(before, database.state().await, "the cast itself is there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_change_sets_off_is_part_of_what_it_does_and_seen_at_once() {
+    let Some(database) = database("set_off").await else {
+        return;
+    };
+    let tables = "create table log (id int, note text); create table lines (id int primary key); \
+        create table parts (line int references lines on delete cascade); create view seen as select id from drops";
+    database.admin.batch_execute(tables).await.unwrap();
+    let all = [Effect::Read, Effect::Write];
+    let executor = database.executor("", &all, Limits::DEFAULT);
+    let insert = "insert into log select id, 'x' from seen";
+    let plain = judged(&executor, insert).await;
+    assert_eq!(plain.because(), "inserts into log");
+    assert!(touches(&plain.reads, "drops"), "the view's table is read");
+    // Each of these comes after the catalogue was read, and is seen without waiting.
+    let later = [
+        (
+            "create rule r as on insert to log do also delete from orders",
+            "deletes from orders",
+        ),
+        (
+            "create function bump() returns trigger language plpgsql as $$ begin return new; end $$; \
+             create trigger t before insert on log for each row execute function bump()",
+            "sets off the trigger t of log",
+        ),
+        (
+            "alter table log alter id set default wipe()",
+            "calls wipe()",
+        ),
+    ];
+    for (sql, reason) in later {
+        database.admin.batch_execute(sql).await.unwrap();
+        let found = judged(&executor, insert).await;
+        assert!(
+            found.because().contains(reason),
+            "{sql}: {}",
+            found.because()
+        );
+    }
+    assert!(touches(&judged(&executor, insert).await.writes, "orders"));
+    let swap = "create or replace view seen as select id from secrets";
+    database.admin.batch_execute(swap).await.unwrap();
+    assert!(touches(&judged(&executor, insert).await.reads, "secrets"));
+    let delete = judged(&executor, "delete from lines where id = 1").await;
+    assert!(touches(&delete.writes, "parts"), "{:?}", delete.writes);
+    assert!(
+        delete
+            .because()
+            .contains("changes parts by a foreign key to lines")
+    );
+}
+
+async fn judged(executor: &Executor, sql: &str) -> Arc<Statement> {
+    let work = Work::Sql {
+        text: sql.into(),
+        params: Vec::new(),
+        salt: [3; 16],
+    };
+    let parsed = Arc::new(parse(Engine::Postgres, sql).unwrap());
+    executor.judge(parsed, &work).await.unwrap()
+}
+
+fn touches(names: &BTreeSet<Name>, wanted: &str) -> bool {
+    names.iter().any(|name| name.name == wanted)
 }
 
 /// What every layer alone has to keep from changing anything.
