@@ -73,8 +73,8 @@ async fn not_too_many(broker: &Broker, caller: &Caller) -> Result<(), Refusal> {
     let (state, requester) = (broker.state.clone(), caller.principal.clone());
     let waiting = move || requests::waiting(&state, &requester, MOST_WAITING);
     let waiting = tokio::task::spawn_blocking(waiting).await;
-    let broken = |_| Refusal::new(Code::Internal, "the requests could not be read");
-    if waiting.map_err(broken)?? < MOST_WAITING {
+    let unreadable = |_| Refusal::new(Code::Internal, "the requests could not be read");
+    if waiting.map_err(unreadable)?? < MOST_WAITING {
         return Ok(());
     }
     Err(Refusal::new(
