@@ -2,7 +2,7 @@
 //!
 //! A [`Document`] says everything about one request; a [`Verdict`] names it by digest and says yes or
 //! no; a [`SignedVerdict`] carries an SSHSIG over the verdict, by an SSH key or a passkey; and
-//! [`verify`] turns it into a [`VerifiedVerdict`] where a key in the trust file made it.
+//! [`verify()`] turns it into a [`VerifiedVerdict`] where a key in the trust file made it.
 
 pub mod backing;
 pub mod document;
