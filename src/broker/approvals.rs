@@ -34,10 +34,23 @@ pub(super) async fn ask_people(
     ((workspace, needs), refused): ((Judgement, Refusal), Draft),
     cancel: CancellationToken,
 ) -> Result<Answer, Refusal> {
-    if broker.state.trust()?.is_none() {
-        let refusal = words::nobody_yet(needs);
+    let filed = ask(broker, caller, (request, prepared), (workspace, needs)).await;
+    if let Err(refusal) = filed {
         broker.record_refusal(refused, &refusal).await?;
         return Err(refusal);
+    }
+    settle(broker, caller, request, cancel).await
+}
+
+/// Files the request, or says why it cannot be.
+async fn ask(
+    broker: &Broker,
+    caller: &Caller,
+    (request, prepared): (&RequestId, &Prepared<'_>),
+    (workspace, needs): (Judgement, Refusal),
+) -> Result<(), Refusal> {
+    if broker.state.trust()?.is_none() {
+        return Err(words::nobody_yet(needs));
     }
     not_too_many(broker, caller).await?;
     let target = prepared.target;
@@ -53,9 +66,7 @@ pub(super) async fn ask_people(
     if let Outcome::Deny(denial) = judgement.outcome {
         let found = &assessed.statement;
         let what = describe(found, found.effect);
-        let refusal = denied(&judgement, denial, target, &what);
-        broker.record_refusal(refused, &refusal).await?;
-        return Err(refusal);
+        return Err(denied(&judgement, denial, target, &what));
     }
     let filing = Filing {
         request,
@@ -64,8 +75,7 @@ pub(super) async fn ask_people(
         judgement: &judgement,
         policies,
     };
-    filing::file(broker, caller, &filing).await?;
-    settle(broker, caller, request, cancel).await
+    filing::file(broker, caller, &filing).await
 }
 
 /// Whoever has many requests waiting files no more: people would drown, and so would the store.

@@ -6,6 +6,7 @@ use crate::broker::approvals::standing;
 use crate::broker::submit::Answer;
 use crate::broker::{Broker, Caller, requests};
 use crate::core::approval::{Backing, Document, SignedVerdict};
+use crate::core::audit::EventKind;
 use crate::core::policy::{Approved, Decision, Grant, Question, Standing, decide};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::{self, Request, Values};
@@ -20,19 +21,15 @@ pub(super) async fn run(
     cancel: CancellationToken,
 ) -> Result<Answer, Refusal> {
     let id = request.id().clone();
-    let (state, wanted) = (broker.state.clone(), id.clone());
-    let shown = tokio::task::spawn_blocking(move || requests::show(&state, &wanted))
-        .await
-        .map_err(|_| Refusal::new(Code::Internal, "the request could not be read"))??;
-    let document = shown.document;
-    let backing = backing(&request)?;
-    let Values { params, salt } = shown.values.ok_or_else(|| standing(&request))?;
-    let work = Work::Sql {
-        text: document.statement.clone(),
-        params,
-        salt,
+    let (grant, work, backing) = match ready(broker, caller, &request).await {
+        Ok(ready) => ready,
+        Err(refusal) => {
+            let draft = broker.draft(EventKind::RequestRefused, caller).request(&id);
+            let draft = draft.target(&request.asked().target);
+            broker.record_refusal(draft, &refusal).await?;
+            return Err(refusal);
+        }
     };
-    let grant = grant(broker, caller, (&document, &work), (&request, &backing)).await?;
     let keys = broker.state.token_keys()?;
     let token = broker.ids.token();
     let now = broker.clock.now();
@@ -51,6 +48,28 @@ pub(super) async fn run(
         request: id,
         report,
     })
+}
+
+/// Everything that an order is made of, or why there can be none.
+async fn ready(
+    broker: &Broker,
+    caller: &Caller,
+    request: &Request,
+) -> Result<(Grant, Work, Backing), Refusal> {
+    let (state, wanted) = (broker.state.clone(), request.id().clone());
+    let shown = tokio::task::spawn_blocking(move || requests::show(&state, &wanted))
+        .await
+        .map_err(|_| Refusal::new(Code::Internal, "the request could not be read"))??;
+    let document = shown.document;
+    let backing = backing(request)?;
+    let Values { params, salt } = shown.values.ok_or_else(|| standing(request))?;
+    let work = Work::Sql {
+        text: document.statement.clone(),
+        params,
+        salt,
+    };
+    let grant = grant(broker, caller, (&document, &work), (request, &backing)).await?;
+    Ok((grant, work, backing))
 }
 
 /// Judges the work once more, by the policy as it is now and with what people have signed.

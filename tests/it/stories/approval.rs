@@ -288,5 +288,12 @@ async fn a_store_that_was_edited_by_hand_runs_nothing() {
     let refused = refusal(&server.call("request", &wait).await);
     assert_eq!(refused["code"], "approval_refused", "{refused}");
     assert!((world.price() - 20.0).abs() < 1e-9);
+    let recorded =
+        "select count(*) from audit where body like '%execution.refused%' and body like ?1";
+    let request = format!("%{id}%");
+    let recorded: i64 = database
+        .query_row(recorded, [request], |row| row.get(0))
+        .unwrap();
+    assert_eq!(recorded, 1, "the agent's refusal is in the log");
     server.finish().await;
 }
