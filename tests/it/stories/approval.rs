@@ -264,6 +264,31 @@ async fn nobody_sees_or_stops_the_requests_of_another_client() {
 }
 
 #[tokio::test]
+async fn an_approved_request_that_the_policy_now_forbids_does_not_run_and_that_is_recorded() {
+    let world = World::new("0s").await;
+    let mut server = Raw::start(&world.program, Era::Legacy).await;
+    refusal(&server.call("sql_execute", &update(9.0)).await);
+    let id = world.pending().await;
+    server.finish().await;
+    world.say(&id, Decision::Approve).await.unwrap();
+    let folder = world.program.folder.path();
+    let forbid = "forbid (principal, action, resource) when { context.effect == \"write\" };";
+    std::fs::write(folder.join("closed.cedar"), forbid).unwrap();
+    let config = folder.join("secondkey.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("policy = \"closed.cedar\"\n{text}")).unwrap();
+    let mut server = Raw::start(&world.program, Era::Legacy).await;
+    let wait = json!({"action": "wait", "id": id.as_str()});
+    let refused = refusal(&server.call("request", &wait).await);
+    assert_eq!(refused["code"], "forbidden", "{refused}");
+    server.finish().await;
+    assert!((world.price() - 20.0).abs() < 1e-9);
+    let wanted = secondkey::store::log::Select::Request(id.clone());
+    let recorded = world.person.log().show(&wanted).unwrap();
+    assert!(format!("{recorded:?}").contains("request.refused"));
+}
+
+#[tokio::test]
 async fn a_store_that_was_edited_by_hand_runs_nothing() {
     let world = World::new("0s").await;
     let mut server = Raw::start(&world.program, Era::Legacy).await;
