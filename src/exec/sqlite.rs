@@ -221,6 +221,7 @@ impl Sqlite {
                         .map_err(|error| errors::refusal(&error))
                 };
                 wait(CATALOGUE_BUSY)?;
+                stop.patiently(connection, || judge::read_schema(opened))?;
                 let found = look_up(connection);
                 wait(open::BUSY)?;
                 found

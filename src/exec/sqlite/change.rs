@@ -63,7 +63,7 @@ fn change(desk: &Desk, order: &Order, stop: &Stop) -> Result<(Answer, u64), Refu
         return Ok((answer, connection.changes()));
     }
     opened.gate.own();
-    stop.patiently(|| connection.execute_batch("BEGIN IMMEDIATE"))?;
+    stop.patiently(connection, || connection.execute_batch("BEGIN IMMEDIATE"))?;
     let answer = step(&opened, order, stop)?;
     // A definition can write rows of its own, such as those in which FTS5 keeps its settings.
     let affected = if order.ceiling == Effect::Write {
@@ -86,7 +86,9 @@ fn step(opened: &Opened, order: &Order, stop: &Stop) -> Result<Answer, Refusal> 
     });
     let failed = |error: rusqlite::Error| stop.failed(&error);
     stop.watch(&opened.connection).map_err(failed)?;
-    let mut statement = stop.patiently(|| opened.connection.prepare(order.work.text()))?;
+    let mut statement = stop.patiently(&opened.connection, || {
+        opened.connection.prepare(order.work.text())
+    })?;
     params::bind(&mut statement, order.work.params())?;
     let declared = read::declared(&statement);
     let page = usize::try_from(order.limits.rows)
@@ -132,5 +134,5 @@ fn commit(connection: &Connection, stop: &Stop) -> Result<(), Refusal> {
     connection
         .progress_handler(0, no_watch)
         .map_err(|error| errors::refusal(&error))?;
-    stop.patiently(|| connection.execute_batch("COMMIT"))
+    stop.patiently(connection, || connection.execute_batch("COMMIT"))
 }

@@ -13,8 +13,8 @@ use crate::core::refusal::{Code, Refusal};
 pub(super) fn refusal(error: &rusqlite::Error) -> Refusal {
     if needs_recovery(error) {
         return unavailable(
-            "a writer that crashed left the database in need of recovery, and a read cannot do that",
-            "a person has to open it once with the right to write, as with `sqlite3 FILE .tables`",
+            "a writer that crashed left the database in need of recovery, and the file cannot be written here",
+            "let this user write to the file and its folder, or open it once as one who may: `sqlite3 FILE .tables`",
         );
     }
     let Some((code, message)) = parts(error) else {
@@ -67,7 +67,7 @@ pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
 }
 
 /// Whether the file has to be repaired from its journal first, which takes the right to write.
-fn needs_recovery(error: &rusqlite::Error) -> bool {
+pub(super) fn needs_recovery(error: &rusqlite::Error) -> bool {
     use rusqlite::ffi::{
         SQLITE_READONLY_CANTINIT, SQLITE_READONLY_RECOVERY, SQLITE_READONLY_ROLLBACK,
     };

@@ -58,9 +58,9 @@ pub(super) fn judge(
 fn compile(opened: &Opened, sql: &str, stop: &Stop) -> Result<Record, Refusal> {
     stop.watch(&opened.connection)
         .map_err(|error| errors::refusal(&error))?;
-    stop.patiently(|| read_schema(opened))?;
+    stop.patiently(&opened.connection, || read_schema(opened))?;
     let mut record = Record::default();
-    let compiled = stop.patiently(|| {
+    let compiled = stop.patiently(&opened.connection, || {
         opened.gate.record();
         let compiled = opened.connection.prepare(sql).map(drop);
         record = opened.gate.recorded();
@@ -82,7 +82,7 @@ fn compile(opened: &Opened, sql: &str, stop: &Stop) -> Result<Record, Refusal> {
 
 /// Has SQLite look whether its idea of the schema is still right. It looks when a statement runs,
 /// and not when one is compiled: a trigger made by another process would go unseen.
-fn read_schema(opened: &Opened) -> rusqlite::Result<()> {
+pub(super) fn read_schema(opened: &Opened) -> rusqlite::Result<()> {
     let any = "SELECT 1 FROM sqlite_schema LIMIT 1";
     opened.connection.prepare_cached(any)?.exists([]).map(drop)
 }

@@ -95,6 +95,15 @@ pub(super) fn for_change(
     Ok(Opened { connection, gate })
 }
 
+/// Has SQLite undo what a writer that died in the middle of its transaction left in the file, as
+/// the next connection that may write does anyway. What was committed stays as it is.
+pub(super) fn recover(path: &Path) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    prepare(&connection)?;
+    connection.query_row("PRAGMA schema_version", [], |_| Ok(()))
+}
+
 /// What holds on every connection: nothing in the file is trusted, and sizes are bounded.
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;

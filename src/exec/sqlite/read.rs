@@ -1,6 +1,6 @@
 //! Running a read: row after row from SQLite to whoever reads them.
 
-use rusqlite::{CachedStatement, Row as StoredRow, Rows};
+use rusqlite::{CachedStatement, Connection, Row as StoredRow, Rows};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -11,7 +11,7 @@ use crate::exec::Event;
 use crate::exec::rows::ROWS_PER_EVENT;
 use crate::exec::sqlite::gate::Ceiling;
 use crate::exec::sqlite::open::Opened;
-use crate::exec::sqlite::stop::Stop;
+use crate::exec::sqlite::stop::{Obstacles, Stop};
 use crate::exec::sqlite::values::Columns;
 use crate::exec::sqlite::{Order, errors, params};
 
@@ -74,7 +74,9 @@ fn stream(opened: &Opened, order: &Order, stop: &Stop, outlet: &mut Outlet) -> R
     });
     stop.watch(&opened.connection)
         .map_err(|error| stop.refusal(&error))?;
-    let mut statement = stop.patiently(|| opened.connection.prepare_cached(order.work.text()))?;
+    let mut statement = stop.patiently(&opened.connection, || {
+        opened.connection.prepare_cached(order.work.text())
+    })?;
     let harmless = match statement.is_explain() {
         0 => statement.readonly() && !order.explain,
         _ => true,
@@ -83,17 +85,25 @@ fn stream(opened: &Opened, order: &Order, stop: &Stop, outlet: &mut Outlet) -> R
         return Err(errors::refused());
     }
     params::bind(&mut statement, order.work.params())?;
-    answer(&mut statement, order.limits, stop, outlet)
+    answer(
+        &opened.connection,
+        &mut statement,
+        order.limits,
+        stop,
+        outlet,
+    )
 }
 
-/// Steps through a statement. The first step is tried again while a lock is in its way; after it
+/// Steps through a statement. The first step is tried again while a lock is in its way; after that
 /// the statement holds its own.
 fn answer(
+    connection: &Connection,
     statement: &mut CachedStatement<'_>,
     limits: Limits,
     stop: &Stop,
     outlet: &mut Outlet,
 ) -> Result<(), Refusal> {
+    let mut obstacles = Obstacles::on(connection);
     loop {
         let mut rows = statement.raw_query();
         match rows.next() {
@@ -117,7 +127,7 @@ fn answer(
                 outlet.start(Columns::new(declared(statement), None).shown);
                 return Ok(());
             }
-            Err(error) if errors::is_busy(&error) => {
+            Err(error) if obstacles.pass(&error) => {
                 if let Some(why) = stop.why() {
                     return Err(why);
                 }

@@ -1,5 +1,6 @@
 //! When a run has to end early, and the way its events take.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -10,10 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::core::refusal::{Code, Refusal};
 use crate::exec::Event;
-use crate::exec::sqlite::errors;
+use crate::exec::sqlite::{errors, open};
 
 /// Steps of SQLite's machine between two looks at the clock: some tens of microseconds.
 const STEPS: i32 = 2_000;
+/// How often one statement has the file recovered before it gives up: more writers than this do
+/// not die while it waits.
+const RECOVERIES: usize = 20;
 
 /// The limits of one run in time.
 #[derive(Clone, Debug)]
@@ -60,14 +64,16 @@ impl Stop {
         connection.progress_handler(STEPS, Some(move || stop.why().is_some()))
     }
 
-    /// Tries again while another process holds a lock, until the run has to end.
+    /// Tries again while something is in the way that passes, until the run has to end.
     pub(super) fn patiently<T>(
         &self,
+        connection: &Connection,
         mut attempt: impl FnMut() -> rusqlite::Result<T>,
     ) -> Result<T, Refusal> {
+        let mut obstacles = Obstacles::on(connection);
         loop {
             match attempt() {
-                Err(error) if errors::is_busy(&error) => {
+                Err(error) if obstacles.pass(&error) => {
                     if let Some(why) = self.why() {
                         return Err(why);
                     }
@@ -124,6 +130,37 @@ impl Stop {
             ),
         )
         .hint("narrow it with a WHERE or LIMIT, check its EXPLAIN QUERY PLAN, or ask for more time")
+    }
+}
+
+/// What can be in the way of a statement and pass: another process's lock, and what a process that
+/// died while it wrote has left behind.
+#[derive(Debug)]
+pub(super) struct Obstacles<'c> {
+    connection: &'c Connection,
+    recoveries: usize,
+}
+
+impl<'c> Obstacles<'c> {
+    pub(super) fn on(connection: &'c Connection) -> Self {
+        Self {
+            connection,
+            recoveries: 0,
+        }
+    }
+
+    /// Whether the attempt that failed so is worth another.
+    pub(super) fn pass(&mut self, error: &rusqlite::Error) -> bool {
+        if !errors::needs_recovery(error) {
+            return errors::is_busy(error);
+        }
+        self.recoveries += 1;
+        let path = self.connection.path().map(Path::new);
+        self.recoveries <= RECOVERIES
+            && path.is_some_and(|path| match open::recover(path) {
+                Ok(()) => true,
+                Err(error) => errors::is_busy(&error),
+            })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod server;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -38,6 +39,51 @@ async fn a_file_that_comes_later_is_served() {
     shop::create(&file);
     let answer = raw.call("sql_execute", &select).await;
     assert_eq!(content(&answer)["rows"], json!([[shop::PRODUCTS]]));
+}
+
+/// A writer that dies in the middle of its transaction leaves a journal from which the file has to
+/// be put right before anybody can read it.
+#[tokio::test]
+async fn a_file_whose_writer_died_is_served_as_it_was_committed() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("left.db");
+    leave_half_written(&file);
+    let url = format!("sqlite:{}", file.display());
+    let program = Program::with_arguments(&["--database-url", &url]);
+    let mut raw = Raw::start(&program, Era::Modern).await;
+    let described = raw.call("describe_table", &json!({"table": "t"})).await;
+    assert_eq!(content(&described)["name"], "t", "{described}");
+    let count = json!({"sql": "SELECT count(*) AS n, max(length(filler)) AS length FROM t"});
+    let answer = raw.call("sql_execute", &count).await;
+    assert_eq!(content(&answer)["rows"], json!([[200, 500]]), "{answer}");
+    // Once more, while the program has the file open.
+    leave_half_written(&file);
+    let answer = raw.call("sql_execute", &count).await;
+    assert_eq!(content(&answer)["rows"], json!([[200, 500]]), "{answer}");
+    let database = rusqlite::Connection::open(&file).unwrap();
+    let longest = database.query_row("SELECT max(length(filler)) FROM t", [], |row| row.get(0));
+    assert_eq!(longest, Ok(500));
+}
+
+/// What is on the disk when a writer is killed after part of its pages have reached the file.
+fn leave_half_written(file: &Path) {
+    let work = TempDir::new().unwrap();
+    let (original, journal) = (work.path().join("t.db"), work.path().join("t.db-journal"));
+    let writer = rusqlite::Connection::open(&original).unwrap();
+    let filled = "CREATE TABLE t (id INTEGER PRIMARY KEY, filler TEXT);
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
+        INSERT INTO t (filler) SELECT printf('%.500c', 'x') FROM n;
+        PRAGMA cache_size = 2; BEGIN; UPDATE t SET filler = filler || 'y';";
+    writer.execute_batch(filled).unwrap();
+    let left = file.with_extension("db-journal");
+    std::fs::copy(&journal, left).unwrap();
+    std::fs::copy(&original, file).unwrap();
+    // Without the journal the file is not what was committed.
+    let torn = work.path().join("torn.db");
+    std::fs::copy(&original, &torn).unwrap();
+    let torn = rusqlite::Connection::open(torn).unwrap();
+    let changed = torn.query_row("SELECT max(length(filler)) FROM t", [], |row| row.get(0));
+    assert_ne!(changed, Ok(500));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

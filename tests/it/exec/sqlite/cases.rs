@@ -429,22 +429,3 @@ async fn no_pragma_in_any_form_changes_anything_and_those_that_ask_are_answered(
         names.len()
     );
 }
-
-#[tokio::test]
-async fn a_database_that_a_crash_left_half_written_is_said_to_need_recovery() {
-    let rig = Rig::new(&[Read]);
-    let writer = rig.other();
-    writer
-        .execute_batch("PRAGMA cache_size = 1; BEGIN; UPDATE wide SET h = h || 'x'")
-        .unwrap();
-    let crashed = Rig::new(&[Read]);
-    std::fs::copy(rig.path(), crashed.path()).unwrap();
-    let journal = |rig: &Rig| rig.folder.path().join("target.db-journal");
-    std::fs::copy(journal(&rig), journal(&crashed)).unwrap();
-    let refusal = crashed
-        .run("SELECT count(*) FROM wide", &[])
-        .await
-        .unwrap_err();
-    assert_eq!(refusal.code, Code::DatabaseUnavailable, "{refusal:?}");
-    assert!(refusal.message.contains("recovery"), "{refusal:?}");
-}
