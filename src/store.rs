@@ -116,7 +116,7 @@ impl State {
             );
         }
         let place = (database, WORKSPACE.to_owned());
-        let requests = Requests::new(log.jobs(), place, Arc::clone(&clock), values_key);
+        let requests = Requests::new(log.door(), place, Arc::clone(&clock), values_key);
         if !overdue.is_empty() {
             requests.sweep();
         }

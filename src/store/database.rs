@@ -42,6 +42,23 @@ pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
     patiently(open).map_err(|error| failed(&error))
 }
 
+/// How long a connection waits for other processes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Patience {
+    /// Less than a millisecond: for somebody who has other things to do meanwhile.
+    Brief,
+    /// [`PATIENCE`].
+    Long,
+}
+
+/// Has a connection wait so long from now on.
+pub(super) fn be_patient(connection: &Connection, patience: Patience) -> rusqlite::Result<()> {
+    connection.busy_handler(Some(match patience {
+        Patience::Brief => wait_briefly_for_others,
+        Patience::Long => wait_for_others,
+    }))
+}
+
 /// Opens the database for reading.
 pub(super) fn connect_to_read(path: &Path) -> Result<Connection, StoreError> {
     let connection = connect(path)?;
@@ -132,6 +149,11 @@ fn wait_for_others(attempt: i32) -> bool {
     };
     std::thread::sleep(pause);
     attempt < 2_000
+}
+
+/// A few tries of [`wait_for_others`].
+fn wait_briefly_for_others(attempt: i32) -> bool {
+    wait_for_others(attempt) && attempt < 5
 }
 
 #[cfg(test)]

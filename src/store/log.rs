@@ -1,20 +1,23 @@
 //! The audit log and the journal as the rest of the program uses them.
 //!
-//! One writer thread per process appends everything that waits in one transaction, in the order in
-//! which it was handed over; it reads the end of the chain inside that transaction, because other
-//! processes append to the same file. A keeper thread syncs, signs heads and tidies up.
+//! Everything that waits is appended in one transaction, in the order in which it was handed over, by
+//! whoever has the pen: mostly the caller itself, else the writer's thread. The end of the chain is
+//! read inside that transaction, because other processes append to the same file. A keeper thread
+//! syncs, signs heads and tidies up.
 
 pub mod reading;
 
 mod deeds;
 mod keeper;
 mod place;
+mod queue;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::mpsc::Sender;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::core::audit::Draft;
 use crate::core::ids::{RequestId, TokenId};
@@ -30,7 +33,7 @@ pub use reading::{Filter, Lines, Record, Report, Select};
 pub(super) use deeds::Deed;
 pub(super) use keeper::Keeper;
 pub(super) use place::Place;
-pub(super) use writer::Writer;
+pub(super) use writer::{Door, Writer};
 
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,7 +72,7 @@ pub struct Dispatched {
 /// The audit log and journal of one state folder.
 #[derive(Debug)]
 pub struct Log {
-    jobs: Sender<Job>,
+    door: Arc<Door>,
     folder: Folder,
     workspace: String,
 }
@@ -94,6 +97,18 @@ pub(super) struct Line {
     ending: Option<(RequestId, Ending)>,
 }
 
+impl Job {
+    /// Whether it can be written between two steps of whoever brings it: nothing is synced, and
+    /// nothing else is asked than to append.
+    fn is_quick(&self) -> bool {
+        match self {
+            Self::Append(..) => true,
+            Self::Begin(start, _) => !start.synced,
+            Self::Deed(..) | Self::Checkpoint(_) | Self::Close(_) => false,
+        }
+    }
+}
+
 type Answer<E> = oneshot::Sender<Result<Sealed, E>>;
 
 impl Log {
@@ -105,7 +120,7 @@ impl Log {
     ) -> Result<Self, StoreError> {
         Ok(Self {
             workspace: writer.workspace.clone(),
-            jobs: writer::start(writer, keeper)?,
+            door: writer::start(writer, keeper)?,
             folder,
         })
     }
@@ -157,8 +172,8 @@ impl Log {
     }
 
     /// For those who have other work for the writer.
-    pub(super) fn jobs(&self) -> Sender<Job> {
-        self.jobs.clone()
+    pub(super) fn door(&self) -> Arc<Door> {
+        Arc::clone(&self.door)
     }
 
     /// Writes what waits, signs a head if there is news, and ends. Later calls fail.
@@ -177,7 +192,7 @@ impl Log {
 
     fn write_soon(&self, draft: Draft, ending: Option<(RequestId, Ending)>) {
         let line = Box::new(Line { draft, ending });
-        if self.jobs.send(Job::Append(line, None)).is_err() {
+        if self.door.leave(Job::Append(line, None)).is_err() {
             tracing::error!("an audit entry came after the log was closed");
         }
     }
@@ -187,10 +202,20 @@ impl Log {
     }
 
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.jobs
-            .send(job(answer))
-            .map_err(|_| StoreError::Closed)?;
+        let (answer, mut answered) = oneshot::channel();
+        let job = job(answer);
+        if !job.is_quick() {
+            self.door.hand_over(job)?;
+            return answered.await.map_err(|_| StoreError::Closed);
+        }
+        self.door.leave(job)?;
+        // Whoever else is ready brings theirs, and one of us writes for all.
+        tokio::task::yield_now().await;
+        match answered.try_recv() {
+            Ok(answer) => return Ok(answer),
+            Err(TryRecvError::Closed) => return Err(StoreError::Closed),
+            Err(TryRecvError::Empty) => self.door.write(),
+        }
         answered.await.map_err(|_| StoreError::Closed)
     }
 }

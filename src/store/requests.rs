@@ -1,7 +1,7 @@
 //! Requests that have a life of their own: filed, read, listed, changed, waited for.
 //!
 //! Nothing but a [`Change`] gets in, and it takes its audit entries with it in one transaction.
-//! Everything is written by the log's one writer thread; what is decided about a request is decided
+//! Everything is written by the log's writer; what is decided about a request is decided
 //! inside its transaction, with the clock as it is there.
 
 pub mod error;
@@ -13,7 +13,6 @@ mod watch;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,7 +29,7 @@ use crate::core::request::{Change, Request, Values};
 use crate::core::time::{Clock, Timestamp};
 use crate::store::database::{connect_to_read, patiently};
 use crate::store::error::StoreError;
-use crate::store::log::{Deed, Job};
+use crate::store::log::{Deed, Door, Job};
 use values::ValuesKey;
 use watch::Watcher;
 
@@ -44,7 +43,7 @@ pub struct Requests {
 }
 
 struct Inner {
-    jobs: Sender<Job>,
+    door: Arc<Door>,
     path: PathBuf,
     workspace: String,
     clock: Arc<dyn Clock>,
@@ -65,13 +64,13 @@ impl fmt::Debug for Requests {
 
 impl Requests {
     pub(in crate::store) fn new(
-        jobs: Sender<Job>,
+        door: Arc<Door>,
         (path, workspace): (PathBuf, String),
         clock: Arc<dyn Clock>,
         key: ValuesKey,
     ) -> Self {
         let inner = Inner {
-            jobs,
+            door,
             watcher: Watcher::new(path.clone()),
             path,
             workspace,
@@ -122,7 +121,11 @@ impl Requests {
     /// be expired; it is for their entries in the log and for their values to be deleted.
     pub fn sweep(&self) {
         // If the writer is gone, the next to open the folder sweeps.
-        drop(self.inner.jobs.send(Job::Deed(Box::new(Deed::Sweep), None)));
+        drop(
+            self.inner
+                .door
+                .hand_over(Job::Deed(Box::new(Deed::Sweep), None)),
+        );
     }
 
     /// The request as it is now. Blocks; from async code, call it through `spawn_blocking`.
@@ -178,9 +181,8 @@ impl Requests {
     async fn perform(&self, deed: Deed) -> Result<Request, RequestError> {
         let (answer, answered) = oneshot::channel();
         self.inner
-            .jobs
-            .send(Job::Deed(Box::new(deed), Some(answer)))
-            .map_err(|_| StoreError::Closed)?;
+            .door
+            .hand_over(Job::Deed(Box::new(deed), Some(answer)))?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 

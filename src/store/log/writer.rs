@@ -1,7 +1,8 @@
 //! The writer: takes everything that waits, and commits it in one transaction.
 
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::collections::VecDeque;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -10,11 +11,12 @@ use tokio::sync::oneshot;
 use crate::core::audit::{Draft, Entry};
 use crate::core::request::Request;
 use crate::core::time::{Clock, Timestamp};
-use crate::store::database::patiently;
+use crate::store::database::{Patience, be_patient, patiently};
 use crate::store::error::{BeginError, StoreError};
 use crate::store::log::deeds::{Deed, Done};
 use crate::store::log::keeper::{Keeper, News, Task};
 use crate::store::log::place::Place;
+use crate::store::log::queue::Queue;
 use crate::store::log::reading::{last, signed};
 use crate::store::log::{Answer, Job, Line, Sealed, Start};
 use crate::store::requests::RequestError;
@@ -22,9 +24,6 @@ use crate::store::requests::row;
 
 /// The largest number of jobs in one transaction.
 const BATCH: usize = 1_000;
-/// How long what nobody waits for is held back for company: mostly the next call's intent, with
-/// which it then shares a transaction.
-const COMPANY: Duration = Duration::from_millis(20);
 /// How long the writer waits before it tries again to write what it could not.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -38,9 +37,91 @@ pub(in crate::store) struct Writer {
     pub(in crate::store) clock: Arc<dyn Clock>,
 }
 
+/// The way in for everybody who has something to be written. When the last one is gone, what waits
+/// is written, and the threads end.
+#[derive(Debug)]
+pub(in crate::store) struct Door {
+    desk: Arc<Desk>,
+}
+
+/// The queue, and the pen that writes what is in it.
+#[derive(Debug)]
+struct Desk {
+    queue: Queue,
+    /// Gone after the end.
+    pen: Mutex<Option<Pen>>,
+}
+
+impl Door {
+    /// Puts a job into the queue, to be written by [`Door::write`], along with another, or soon.
+    pub(super) fn leave(&self, job: Job) -> Result<(), StoreError> {
+        self.desk.queue.push(job)
+    }
+
+    /// Puts a job into the queue, for the thread to do at once.
+    pub(in crate::store) fn hand_over(&self, job: Job) -> Result<(), StoreError> {
+        self.desk.queue.push(job)?;
+        self.desk.queue.call();
+        Ok(())
+    }
+
+    /// Writes what waits, if that takes microseconds; else has the thread do it. Blocks for as long
+    /// as that, and never for a lock or a sync.
+    pub(super) fn write(&self) {
+        if !self.desk.write_here() {
+            self.desk.queue.call();
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.desk.queue.abandon();
+    }
+}
+
+impl Desk {
+    /// Whether nothing is left to be done.
+    fn write_here(&self) -> bool {
+        let mut pen = match self.pen.try_lock() {
+            Ok(pen) => pen,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        match pen.as_mut() {
+            None => true,
+            Some(pen) if pen.is_clear() => {
+                let Some(jobs) = self.queue.take_few() else {
+                    return false;
+                };
+                pen.write_here(jobs)
+            }
+            Some(_) => false,
+        }
+    }
+
+    /// The thread.
+    fn run(&self) {
+        loop {
+            let more = self.queue.wait();
+            let mut held = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(pen) = held.as_mut() else { return };
+            let Some((written, answer)) = pen.work_off(&self.queue, more) else {
+                continue;
+            };
+            let tasks = pen.tasks.clone();
+            // The last connection to close folds the write-ahead log into the database.
+            *held = None;
+            drop(held);
+            self.queue.close();
+            drop(tasks.send(Task::Close(written, answer)));
+            return;
+        }
+    }
+}
+
 /// Starts the writer and its keeper, each on a thread of its own.
-pub(super) fn start(writer: Writer, keeper: Keeper) -> Result<Sender<Job>, StoreError> {
-    let (jobs, queue) = channel();
+pub(super) fn start(writer: Writer, keeper: Keeper) -> Result<Arc<Door>, StoreError> {
     let (tasks, kept) = channel();
     let news = Arc::clone(keeper.news());
     let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
@@ -50,31 +131,48 @@ pub(super) fn start(writer: Writer, keeper: Keeper) -> Result<Sender<Job>, Store
             why: error.to_string(),
         })
     };
-    let running = Running {
+    let pen = Pen {
         writer,
-        queue,
         tasks,
         news,
         kept: Vec::new(),
+        stalled: Vec::new(),
         synced: false,
+        patience: Patience::Long,
+        waits: Patience::Long,
     };
+    let desk = Arc::new(Desk {
+        queue: Queue::default(),
+        pen: Mutex::new(Some(pen)),
+    });
+    let door = Arc::new(Door {
+        desk: Arc::clone(&desk),
+    });
     spawn("secondkey-keeper", Box::new(move || keeper.run(&kept)))?;
-    spawn("secondkey-writer", Box::new(move || running.run()))?;
-    Ok(jobs)
+    spawn("secondkey-writer", Box::new(move || desk.run()))?;
+    Ok(door)
 }
 
-struct Running {
+/// What writes. One hand at a time holds it.
+#[derive(Debug)]
+struct Pen {
     writer: Writer,
-    queue: Receiver<Job>,
     tasks: Sender<Task>,
     news: Arc<News>,
     /// What could not be written and nobody waits for. It goes first.
     kept: Vec<Line>,
+    /// What another process was in the way of. It goes next.
+    stalled: Vec<Item>,
     /// Whether the connection syncs at each commit.
     synced: bool,
+    /// How long it may wait for other processes.
+    patience: Patience,
+    /// How long the connection does.
+    waits: Patience,
 }
 
 /// One part of a batch.
+#[derive(Debug)]
 enum Item {
     Append(Box<Line>, Option<Answer<StoreError>>),
     Begin(Box<Start>, Answer<BeginError>),
@@ -82,21 +180,20 @@ enum Item {
     Deed(Option<Box<Deed>>, Option<DeedAnswer>),
 }
 
-impl Item {
-    /// Whether somebody waits until it is written.
-    fn is_awaited(&self) -> bool {
-        !matches!(self, Self::Append(_, None))
-    }
-}
-
 type DeedAnswer = oneshot::Sender<Result<Request, RequestError>>;
 
 /// What ends a batch.
 enum End {
     Checkpoint(oneshot::Sender<Result<String, StoreError>>),
-    Close(Option<oneshot::Sender<Result<(), StoreError>>>),
+    Close(oneshot::Sender<Result<(), StoreError>>),
     None,
 }
+
+/// What the end was, and whoever asked for it.
+type Closing = (
+    Result<(), StoreError>,
+    Option<oneshot::Sender<Result<(), StoreError>>>,
+);
 
 /// What became of one part.
 enum Outcome {
@@ -111,61 +208,71 @@ struct Written {
     last: u64,
 }
 
-impl Running {
-    fn run(mut self) {
+impl Pen {
+    /// Whether nothing has to go before what is in the queue, and nothing has to be synced.
+    fn is_clear(&self) -> bool {
+        self.kept.is_empty() && self.stalled.is_empty() && !self.news.sync_failed()
+    }
+
+    /// Writes a few quick jobs without waiting for anybody; whether that worked out, well or badly.
+    fn write_here(&mut self, jobs: VecDeque<Job>) -> bool {
+        let mut items = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            match job {
+                Job::Append(line, answer) => items.push(Item::Append(line, answer)),
+                Job::Begin(start, answer) => items.push(Item::Begin(start, answer)),
+                // None of these is quick.
+                Job::Deed(..) | Job::Checkpoint(_) | Job::Close(_) => {}
+            }
+        }
+        self.patience = Patience::Brief;
+        drop(self.write(items));
+        self.kept.is_empty() && self.stalled.is_empty()
+    }
+
+    /// Writes all that waits, up to the end; gives whoever is to be told of it.
+    fn work_off(&mut self, queue: &Queue, more: bool) -> Option<Closing> {
         loop {
-            let (items, end) = self.take();
+            let (items, end) = self.take(queue);
+            let nothing = items.is_empty();
+            self.patience = Patience::Long;
             let written = self.write(items);
+            if !self.kept.is_empty() {
+                queue.retry_after(RETRY);
+            }
             match (end, written) {
-                (End::None, _) => {}
+                (End::None, written) if nothing || written.is_err() => {
+                    return (!more).then_some((written, None));
+                }
+                (End::None, Ok(()) | Err(_)) => {}
                 (End::Checkpoint(answer), Err(error)) => drop(answer.send(Err(error))),
                 (End::Checkpoint(answer), Ok(())) => match self.writer.end() {
                     Ok(end) => drop(self.tasks.send(Task::Sign(end, answer))),
                     Err(error) => drop(answer.send(Err(error))),
                 },
-                (End::Close(answer), written) => {
-                    // The last connection to close folds the write-ahead log into the database.
-                    drop(self.writer);
-                    drop(self.tasks.send(Task::Close(written, answer)));
-                    return;
-                }
+                (End::Close(answer), written) => return Some((written, Some(answer))),
             }
         }
     }
 
-    /// Waits for a job, and takes all others that wait, up to one that has to be answered alone.
-    fn take(&mut self) -> (Vec<Item>, End) {
+    /// Takes what waits, up to a job that has to be answered alone.
+    fn take(&mut self, queue: &Queue) -> (Vec<Item>, End) {
         let mut items: Vec<Item> = std::mem::take(&mut self.kept)
             .into_iter()
             .map(|line| Item::Append(Box::new(line), None))
             .collect();
-        let mut next = if items.is_empty() {
-            self.queue
-                .recv()
-                .map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            self.queue.recv_timeout(RETRY)
-        };
-        loop {
-            match next {
-                Ok(Job::Append(line, answer)) => items.push(Item::Append(line, answer)),
-                Ok(Job::Begin(start, answer)) => items.push(Item::Begin(start, answer)),
-                Ok(Job::Deed(deed, answer)) => items.push(Item::Deed(Some(deed), answer)),
-                Ok(Job::Checkpoint(answer)) => return (items, End::Checkpoint(answer)),
-                Ok(Job::Close(answer)) => return (items, End::Close(Some(answer))),
-                Err(RecvTimeoutError::Disconnected) => return (items, End::Close(None)),
-                Err(RecvTimeoutError::Timeout) => return (items, End::None),
+        items.append(&mut self.stalled);
+        while items.len() < BATCH {
+            match queue.pop() {
+                Some(Job::Append(line, answer)) => items.push(Item::Append(line, answer)),
+                Some(Job::Begin(start, answer)) => items.push(Item::Begin(start, answer)),
+                Some(Job::Deed(deed, answer)) => items.push(Item::Deed(Some(deed), answer)),
+                Some(Job::Checkpoint(answer)) => return (items, End::Checkpoint(answer)),
+                Some(Job::Close(answer)) => return (items, End::Close(answer)),
+                None => break,
             }
-            if items.len() >= BATCH {
-                return (items, End::None);
-            }
-            next = if items.iter().any(Item::is_awaited) {
-                // If the queue is gone for good, the next `recv` says so again.
-                self.queue.try_recv().map_err(|_| RecvTimeoutError::Timeout)
-            } else {
-                self.queue.recv_timeout(COMPANY)
-            };
         }
+        (items, End::None)
     }
 
     /// Writes a batch and answers everybody in it.
@@ -174,6 +281,10 @@ impl Running {
             return Ok(());
         }
         match self.commit(&mut items) {
+            Err(StoreError::Busy) if self.patience == Patience::Brief => {
+                self.stalled = items;
+                Ok(())
+            }
             Ok(outcomes) => {
                 for (item, outcome) in items.into_iter().zip(outcomes) {
                     answer(item, outcome);
@@ -200,8 +311,11 @@ impl Running {
         let asked = |item: &Item| matches!(item, Item::Begin(start, _) if start.synced);
         let synced = items.iter().any(asked) || self.news.sync_failed();
         let failed = |error: &rusqlite::Error| StoreError::sqlite("write to the audit log", error);
-        // Once this has worked nobody else can be in the way, so that nothing is tried twice.
-        patiently(|| {
+        if self.waits != self.patience {
+            be_patient(&self.writer.connection, self.patience).map_err(|error| failed(&error))?;
+            self.waits = self.patience;
+        }
+        let mut begin = || {
             if synced != self.synced {
                 let level = if synced { "full" } else { "normal" };
                 self.writer
@@ -210,7 +324,12 @@ impl Running {
                 self.synced = synced;
             }
             self.writer.run("begin immediate")
-        })
+        };
+        // Once this has worked nobody else can be in the way, so that nothing is tried twice.
+        match self.patience {
+            Patience::Brief => begin(),
+            Patience::Long => patiently(begin),
+        }
         .map_err(|error| failed(&error))?;
         let written = self
             .writer
