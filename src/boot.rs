@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::agent::{Agent, Pages, Parts};
-use crate::broker::Broker;
+use crate::broker::{Broker, Turns};
 use crate::config::{Config, TargetConfig};
 use crate::core::approval::Defences;
 use crate::core::audit::Draft;
@@ -74,6 +74,7 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
         policies: workspace,
         review: config.review,
         approval_wait: config.approval_wait,
+        turns: Turns::default(),
         clock: Arc::clone(clock),
     };
     Ok(Local {

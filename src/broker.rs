@@ -6,6 +6,7 @@ pub mod collect;
 pub mod health;
 pub mod requests;
 pub mod submit;
+pub mod turns;
 pub mod votes;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::exec::ParsePool;
 use crate::ids::Ids;
 use crate::policies::Policies;
 use crate::store::State;
+pub use turns::Turns;
 
 /// The deciding part: in local mode inside `secondkey mcp`.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub struct Broker {
     pub review: Settings,
     /// How long a call waits for a person.
     pub approval_wait: Duration,
+    /// Who may have a statement under way.
+    pub turns: Turns,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

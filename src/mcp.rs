@@ -23,7 +23,6 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
-use tokio::sync::Semaphore;
 
 use crate::broker::{Broker, Caller};
 use crate::core::principal::{Principal, PrincipalKind};
@@ -33,8 +32,6 @@ use crate::mcp::tools::Tool;
 
 /// The largest message from a client, in bytes: a statement with all its parameters fits.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// Statements under way at the same time; more wait for their turn.
-const CALLS: usize = 64;
 
 /// The MCP server of one process.
 #[derive(Clone, Debug)]
@@ -43,7 +40,6 @@ pub struct Server {
     os_user: Arc<str>,
     alone: Arc<[Listed]>,
     with_people: Arc<[Listed]>,
-    turns: Arc<Semaphore>,
 }
 
 impl Server {
@@ -58,7 +54,6 @@ impl Server {
             os_user: os_user.into(),
             alone: alone.map(|tool| list(tool, writes)).collect(),
             with_people: Tool::ALL.into_iter().map(|tool| list(tool, true)).collect(),
-            turns: Arc::new(Semaphore::new(CALLS)),
         }
     }
 

@@ -8,6 +8,7 @@ mod words;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::submit::{Answer, Prepared};
+use crate::broker::turns::Turn;
 use crate::broker::{Broker, Caller, requests};
 use crate::core::approval::PolicyDigests;
 use crate::core::audit::Draft;
@@ -32,13 +33,15 @@ pub(super) async fn ask_people(
     caller: &Caller,
     (request, prepared): (&RequestId, &Prepared<'_>),
     ((workspace, needs), refused): ((Judgement, Refusal), Draft),
-    cancel: CancellationToken,
+    (turn, cancel): (Turn<'_>, CancellationToken),
 ) -> Result<Answer, Refusal> {
     let filed = ask(broker, caller, (request, prepared), (workspace, needs)).await;
     if let Err(refusal) = filed {
         broker.record_refusal(refused, &refusal).await?;
         return Err(refusal);
     }
+    // Whoever waits for people keeps nobody from working.
+    drop(turn);
     settle(broker, caller, request, cancel).await
 }
 

@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{NotRun, Report};
 use crate::broker::approvals::ask_people;
+use crate::broker::turns::Turn;
 use crate::broker::{Broker, Caller};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::RequestId;
@@ -52,6 +53,7 @@ pub async fn submit(
     ask: SqlAsk,
     cancel: CancellationToken,
 ) -> Result<Answer, Refusal> {
+    let turn = broker.turns.take(&cancel).await?;
     let request = broker.ids.request();
     let draft = |kind| broker.draft(kind, caller).request(&request);
     let target = broker.target(ask.target.as_deref());
@@ -67,7 +69,7 @@ pub async fn submit(
             return Err(refusal);
         }
     };
-    decided(broker, caller, (&request, &prepared), cancel).await
+    decided(broker, caller, (&request, &prepared), turn, cancel).await
 }
 
 /// Does what the policy says: runs it, has people asked, or refuses.
@@ -75,6 +77,7 @@ async fn decided(
     broker: &Broker,
     caller: &Caller,
     asked: (&RequestId, &Prepared<'_>),
+    turn: Turn<'_>,
     cancel: CancellationToken,
 ) -> Result<Answer, Refusal> {
     let (request, prepared) = asked;
@@ -94,7 +97,7 @@ async fn decided(
             Decision::Allow(grant) => grant,
             Decision::NeedsApproval(needed) => {
                 let needs = (judgement, needed.refusal);
-                return ask_people(broker, caller, asked, (needs, refused), cancel).await;
+                return ask_people(broker, caller, asked, (needs, refused), (turn, cancel)).await;
             }
             Decision::Deny(refusal) => {
                 broker.record_refusal(refused, &refusal).await?;
@@ -125,7 +128,7 @@ async fn decided(
             // The agent's own policy wants somebody whom the workspace's does not.
             Err(NotRun { refusal, .. }) if refusal.code == Code::ApprovalRequired => {
                 let needs = (judgement, refusal);
-                return ask_people(broker, caller, asked, (needs, refused), cancel).await;
+                return ask_people(broker, caller, asked, (needs, refused), (turn, cancel)).await;
             }
             Err(NotRun { refusal, .. }) => return Err(refusal),
         }

@@ -66,6 +66,10 @@ pub struct Sqlite {
 struct Order {
     work: Work,
     limits: Limits,
+    /// As the guard judged it, which is what the token is held against.
+    judged: Arc<Statement>,
+    /// The same from its text alone.
+    parsed: Arc<Statement>,
     /// The worst that it may do.
     ceiling: Effect,
     explain: bool,
@@ -109,7 +113,7 @@ impl Sqlite {
         statement: Arc<Statement>,
         cancel: CancellationToken,
     ) -> Result<Running, Refusal> {
-        let order = self.order(&token, &statement).await?;
+        let order = self.order(&token, statement).await?;
         let (started, has_started) = oneshot::channel();
         let (events, receiver) = mpsc::channel(EVENTS_AHEAD);
         let mut outlet = Outlet {
@@ -141,7 +145,7 @@ impl Sqlite {
     }
 
     /// What exactly is to run. The text is parsed once more from the work that the token is for.
-    async fn order(&self, token: &VerifiedToken, judged: &Statement) -> Result<Order, Refusal> {
+    async fn order(&self, token: &VerifiedToken, judged: Arc<Statement>) -> Result<Order, Refusal> {
         let work = token.work().clone();
         let parsed = self.parser.parse(Engine::Sqlite, work.text()).await?;
         params::check_count(parsed.placeholders, work.params().len())?;
@@ -160,6 +164,8 @@ impl Sqlite {
             ceiling: effect,
             explain: parsed.kind == "explain",
             vacuum: parsed.kind == "vacuum",
+            judged,
+            parsed,
             work,
         })
     }

@@ -62,16 +62,6 @@ async fn answer(
     request: CallToolRequestParams,
     cancel: CancellationToken,
 ) -> Result<Value, Refusal> {
-    // Who asks how things are need not wait behind what is slow.
-    let _turn = match tool {
-        Tool::SqlExecute => Some(turn(server, &cancel).await?),
-        Tool::DescribeTable
-        | Tool::Health
-        | Tool::ListTables
-        | Tool::Request
-        | Tool::ResultPage
-        | Tool::Whoami => None,
-    };
     let context = Context {
         broker: &server.broker,
         caller,
@@ -81,22 +71,6 @@ async fn answer(
     let longest = longest + server.broker.approval_wait + GRACE;
     let call = tool.call(request.arguments.unwrap_or_default(), context);
     guarded(tool.name(), longest, Box::pin(call)).await
-}
-
-async fn turn<'a>(
-    server: &'a Server,
-    cancel: &CancellationToken,
-) -> Result<tokio::sync::SemaphorePermit<'a>, Refusal> {
-    let gone = || {
-        Refusal::new(
-            Code::Cancelled,
-            "the call was cancelled before its turn came",
-        )
-    };
-    tokio::select! {
-        turn = server.turns.acquire() => turn.map_err(|_| gone()),
-        () = cancel.cancelled() => Err(gone()),
-    }
 }
 
 /// Waits for a call, but not for ever, and not at the price of the whole server.

@@ -7,11 +7,13 @@ use crate::broker::submit::Answer;
 use crate::broker::{Broker, Caller, requests};
 use crate::core::approval::{Backing, Document, SignedVerdict};
 use crate::core::audit::EventKind;
+use crate::core::ids::{RequestId, TokenId};
 use crate::core::policy::{Approved, Decision, Grant, Question, Standing, decide};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::{self, Request, Values};
 use crate::core::token::TOKEN_LIFE_MS;
 use crate::core::work::Work;
+use crate::store::RequestError;
 
 /// Dispatches an approved request and runs it.
 pub(super) async fn run(
@@ -20,6 +22,7 @@ pub(super) async fn run(
     request: Request,
     cancel: CancellationToken,
 ) -> Result<Answer, Refusal> {
+    let _turn = broker.turns.take(&cancel).await?;
     let id = request.id().clone();
     let (grant, work, backing) = match ready(broker, caller, &request).await {
         Ok(ready) => ready,
@@ -35,19 +38,36 @@ pub(super) async fn run(
     let now = broker.clock.now();
     let order = keys.signer.sign(grant, token.clone(), now);
     let lapses = now.plus_ms(TOKEN_LIFE_MS);
+    let dispatched = token.clone();
     let dispatched = broker.state.requests().transact(&id, move |request, now| {
-        Ok(request.dispatch(token, lapses, now)?)
+        Ok(request.dispatch(dispatched, lapses, now)?)
     });
     dispatched.await?;
-    let report = broker
-        .agent
-        .execute(order.as_str().as_bytes(), work, Some(&backing), cancel)
-        .await
-        .map_err(|not_run| not_run.refusal)?;
-    Ok(Answer {
-        request: id,
-        report,
-    })
+    let order = order.as_str().as_bytes();
+    let run = broker.agent.execute(order, work, Some(&backing), cancel);
+    match run.await {
+        Ok(report) => Ok(Answer {
+            request: id,
+            report,
+        }),
+        Err(not_run) => {
+            give_back(broker, &id, token).await?;
+            Err(not_run.refusal)
+        }
+    }
+}
+
+/// An order that the agent would not begin leaves the request approved, to be collected once what
+/// was in the way is gone. One that it had begun is where the agent has put it.
+async fn give_back(broker: &Broker, id: &RequestId, token: TokenId) -> Result<(), Refusal> {
+    let given_back = broker
+        .state
+        .requests()
+        .transact(id, move |request, now| Ok(request.give_back(&token, now)?));
+    match given_back.await {
+        Err(RequestError::Refused(_)) => Ok(()),
+        other => Ok(other.map(drop)?),
+    }
 }
 
 /// Everything that an order is made of, or why there can be none.

@@ -36,6 +36,21 @@ impl Request {
         Ok(request.change(state, now, Some(event)))
     }
 
+    /// The agent would not begin it on the order of `token`: what was approved stays so, and may be
+    /// ordered again.
+    pub fn give_back(self, token: &TokenId, now: Timestamp) -> Result<Change, InvalidTransition> {
+        let request = self.as_of(now);
+        let State::Dispatched { approval, order } = &request.state else {
+            return Err(wrong(&request.state, "dispatched", "given back"));
+        };
+        if order.token != *token {
+            return Err(InvalidTransition::OtherToken);
+        }
+        let state = State::Approved(approval.clone());
+        let event = request.event(EventKind::RequestLapsed, now).token(token);
+        Ok(request.change(state, now, Some(event)))
+    }
+
     /// The agent begins it on the order of `token`, for at most `time_ms` milliseconds. `intent` is
     /// the entry that records this.
     pub fn start(

@@ -264,6 +264,17 @@ fn a_lapsed_token_gives_the_approval_back_once_and_is_recorded_with_the_next_ste
 }
 
 #[test]
+fn an_order_that_was_not_begun_is_given_back_by_its_own_token_alone() {
+    let back = dispatched().give_back(&token(1), NOW).unwrap();
+    assert_eq!(kinds(&back), [EventKind::RequestLapsed]);
+    assert_eq!(back.request().state(), approved().state());
+    let other = dispatched().give_back(&token(2), NOW);
+    assert_eq!(other, Err(InvalidTransition::OtherToken));
+    assert!(running().give_back(&token(1), NOW).is_err());
+    assert!(approved().give_back(&token(1), NOW).is_err());
+}
+
+#[test]
 fn a_lapsed_token_does_not_outlive_its_approval() {
     let change = dispatched().catch_up(NOW.plus_ms(APPROVED_MS)).unwrap();
     assert_eq!(

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::core::answer;
 use crate::core::refusal::{Code, Refusal};
-use crate::core::statement::Effect;
+use crate::core::statement::{Effect, Statement};
 use crate::exec::Event;
 use crate::exec::rows::ROWS_PER_EVENT;
 use crate::exec::sqlite::gate::Ceiling;
@@ -15,7 +15,7 @@ use crate::exec::sqlite::read::{self, Outlet};
 use crate::exec::sqlite::stop::Stop;
 use crate::exec::sqlite::values::Columns;
 use crate::exec::sqlite::workers::Desk;
-use crate::exec::sqlite::{Order, errors, params};
+use crate::exec::sqlite::{Order, errors, judge, params};
 
 /// The largest answer of a change, in bytes of JSON: it is held until the change is committed.
 const ANSWER_BYTES: usize = 32 * 1024 * 1024;
@@ -64,6 +64,7 @@ fn change(desk: &Desk, order: &Order, stop: &Stop) -> Result<(Answer, u64), Refu
     }
     opened.gate.own();
     stop.patiently(connection, || connection.execute_batch("BEGIN IMMEDIATE"))?;
+    is_as_judged(&opened, order, stop)?;
     let answer = step(&opened, order, stop)?;
     // A definition can write rows of its own, such as those in which FTS5 keeps its settings.
     let affected = if order.ceiling == Effect::Write {
@@ -75,6 +76,28 @@ fn change(desk: &Desk, order: &Order, stop: &Stop) -> Result<(Answer, u64), Refu
     commit(connection, stop)?;
     Ok((answer, affected))
     // Every way out before the commit drops the connection, which rolls back.
+}
+
+/// Refuses if the statement would do more than it was judged to do. From here on no other process can
+/// change the schema: a view or trigger that came in between is seen now, or comes too late.
+fn is_as_judged(opened: &Opened, order: &Order, stop: &Stop) -> Result<(), Refusal> {
+    let parsed = Statement::clone(&order.parsed);
+    let now = judge::judge(opened, parsed, order.work.text(), stop)?;
+    let judged = &order.judged;
+    let same = now.effect <= order.ceiling
+        && now.writes.is_subset(&judged.writes)
+        && now.reads.is_subset(&judged.reads);
+    if same {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::ClassificationMismatch,
+        format!(
+            "the database's schema has changed since the statement was judged, and now it {}",
+            now.because()
+        ),
+    )
+    .hint("nothing of it was done; send it again to have it judged as things are now"))
 }
 
 /// Prepares, binds and steps through the statement under its ceiling.

@@ -289,6 +289,31 @@ async fn an_approved_request_that_the_policy_now_forbids_does_not_run_and_that_i
 }
 
 #[tokio::test]
+async fn what_the_agent_would_not_begin_stays_approved_and_is_collected_later() {
+    let world = World::new("0s").await;
+    let mut server = Raw::start(&world.program, Era::Legacy).await;
+    refusal(&server.call("sql_execute", &update(9.0)).await);
+    let id = world.pending().await;
+    world.say(&id, Decision::Approve).await.unwrap();
+    let database = rusqlite::Connection::open(world.folder.path().join("shop.db")).unwrap();
+    let more = "CREATE TRIGGER more AFTER UPDATE ON products BEGIN DELETE FROM orders; END";
+    database.execute_batch(more).unwrap();
+    let wait = json!({"action": "wait", "id": id.as_str()});
+    let refused = refusal(&server.call("request", &wait).await);
+    assert_eq!(refused["code"], "approval_refused", "{refused}");
+    assert!((world.price() - 20.0).abs() < 1e-9);
+    let orders = database.query_row("SELECT count(*) FROM orders", [], |row| row.get(0));
+    assert_eq!(orders, Ok(2));
+    let back = world.person.requests().get(&id).unwrap();
+    assert_eq!(back.status(), Status::Approved);
+    database.execute_batch("DROP TRIGGER more").unwrap();
+    let collected = server.call("request", &wait).await;
+    assert_eq!(content(&collected)["result"]["affected"], 1, "{collected}");
+    assert!((world.price() - 9.0).abs() < 1e-9);
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn a_store_that_was_edited_by_hand_runs_nothing() {
     let world = World::new("0s").await;
     let mut server = Raw::start(&world.program, Era::Legacy).await;

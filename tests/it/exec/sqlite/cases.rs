@@ -429,3 +429,30 @@ async fn no_pragma_in_any_form_changes_anything_and_those_that_ask_are_answered(
         names.len()
     );
 }
+
+#[tokio::test]
+async fn what_came_into_the_schema_after_the_judgement_does_not_run_along() {
+    let rig = Rig::with(
+        &[Read, Write],
+        "CREATE TABLE t (a INTEGER); CREATE TABLE hidden (a INTEGER); INSERT INTO t VALUES (1);",
+        &[],
+    );
+    let sql = "UPDATE t SET a = 2";
+    let (token, judged) = rig.permit(sql, &[]).await.unwrap();
+    let trigger = "CREATE TRIGGER late AFTER UPDATE ON t BEGIN INSERT INTO hidden VALUES (7); END";
+    rig.other().execute_batch(trigger).unwrap();
+    let run = rig.executor.run(token, judged, CancellationToken::new());
+    let refusal = match run.await {
+        Err(refusal) => refusal,
+        Ok(running) => finish(running).await.unwrap_err(),
+    };
+    assert_eq!(refusal.code, Code::ClassificationMismatch, "{refusal:?}");
+    assert!(refusal.message.contains("hidden"), "{refusal:?}");
+    let count = "SELECT (SELECT count(*) FROM hidden) + (SELECT count(*) FROM t WHERE a = 2)";
+    let changed = rig.other().query_row(count, [], |row| row.get(0));
+    assert_eq!(changed, Ok(0));
+    // Judged as things are now, it runs with all that it does.
+    rig.run(sql, &[]).await.unwrap();
+    let changed = rig.other().query_row(count, [], |row| row.get(0));
+    assert_eq!(changed, Ok(2));
+}
