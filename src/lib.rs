@@ -15,6 +15,7 @@ pub mod demo;
 pub mod exec;
 pub mod ids;
 pub mod mcp;
+pub mod notify;
 pub mod policies;
 pub mod store;
 pub mod telemetry;

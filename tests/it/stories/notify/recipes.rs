@@ -1,0 +1,1 @@
+//! The recipes of `docs/notifications.md`, followed to the letter as far as a test can.
