@@ -180,18 +180,17 @@ impl Reading<'_> {
     }
 
     fn webhook_url(&mut self, at: &At<SecretString>, format: Format, folder: &Path) -> Option<Url> {
-        let text = match Reference::parse(at.value.expose_secret()) {
+        let reference = Reference::parse(at.value.expose_secret());
+        if reference.is_none() && format != Format::Standard {
+            self.warnings.push(Problem::new(
+                at.place.clone(),
+                "whoever reads this address can write to the channel",
+                format!("write a reference instead: {FORMS}"),
+            ));
+        }
+        let text = match reference {
             Some(reference) => self.resolve(&reference, &at.place, folder)?,
-            None => {
-                if format != Format::Standard {
-                    self.warnings.push(Problem::new(
-                        at.place.clone(),
-                        "whoever reads this address can write to the channel",
-                        format!("write a reference instead: {FORMS}"),
-                    ));
-                }
-                at.value.clone()
-            }
+            None => at.value.clone(),
         };
         let url = Url::parse(text.expose_secret()).ok();
         let fit = |url: &Url| {

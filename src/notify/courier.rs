@@ -32,7 +32,7 @@ pub struct Courier {
 #[derive(Debug)]
 enum Channel {
     Desktop(Desktop),
-    Webhook(Webhook),
+    Webhook(Box<Webhook>),
 }
 
 /// A channel of a state folder, at work.
@@ -82,7 +82,10 @@ impl Courier {
                 channel,
             }
         };
-        let channels = [desktop.map(Channel::Desktop), webhook.map(Channel::Webhook)];
+        let channels = [
+            desktop.map(Channel::Desktop),
+            webhook.map(|webhook| Channel::Webhook(Box::new(webhook))),
+        ];
         let rounds = channels
             .into_iter()
             .flatten()

@@ -81,9 +81,9 @@ pub(in crate::store) enum Step {
         lease: String,
     },
     Settle {
-        leased: Leased,
+        leased: Box<Leased>,
         settled: Settled,
-        draft: Option<Draft>,
+        draft: Option<Box<Draft>>,
     },
     SpeakFor {
         destination: String,
@@ -95,7 +95,7 @@ impl Step {
     /// What belongs into the log with it.
     pub(in crate::store) fn draft(&self) -> Option<&Draft> {
         match self {
-            Self::Settle { draft, .. } => draft.as_ref(),
+            Self::Settle { draft, .. } => draft.as_deref(),
             Self::Lease { .. } | Self::SpeakFor { .. } => None,
         }
     }
@@ -173,9 +173,9 @@ impl Notices {
         draft: Option<Draft>,
     ) -> Result<(), StoreError> {
         let step = Step::Settle {
-            leased,
+            leased: Box::new(leased),
             settled,
-            draft,
+            draft: draft.map(Box::new),
         };
         self.perform(step).await.map(drop)
     }

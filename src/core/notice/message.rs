@@ -275,7 +275,7 @@ pub(super) mod tests {
         for block in message["blocks"].as_array().unwrap() {
             let many = ["fields", "elements"]
                 .into_iter()
-                .flat_map(|key| block[key].as_array())
+                .filter_map(|key| block[key].as_array())
                 .flatten();
             for part in many.chain(block.get("text")) {
                 if part["type"] == "mrkdwn" {

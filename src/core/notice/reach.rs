@@ -185,7 +185,7 @@ fn forbidden_v4(address: Ipv4Addr) -> Option<Forbidden> {
 }
 
 /// Blocks of IPv6, the first that holds an address counts. What is in none of them is global unicast
-/// only in 2000::/3.
+/// only in `2000::/3`.
 const V6: &[([u16; 8], u32, Forbidden)] = &[
     ([0, 0, 0, 0, 0, 0, 0, 0], 128, Forbidden::Unspecified),
     ([0, 0, 0, 0, 0, 0, 0, 1], 128, Forbidden::Loopback),

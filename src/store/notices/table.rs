@@ -78,22 +78,17 @@ fn take(
     let leased = connection
         .prepare_cached(LEASE)?
         .query_row((lease, until, &id, destination), |row| Ok(leased(row)))?;
-    match leased {
-        Ok(leased) => Ok(Some(leased)),
-        Err(UnreadableRow) => {
-            // Somebody else has written it. It would be in the way of all others for ever.
-            connection
-                .prepare_cached(DELETE)?
-                .execute((&id, destination))?;
-            Ok(None)
-        }
+    if leased.is_none() {
+        // Somebody else has written it. It would be in the way of all others for ever.
+        connection
+            .prepare_cached(DELETE)?
+            .execute((&id, destination))?;
     }
+    Ok(leased)
 }
 
-/// A row that this program did not write.
-struct UnreadableRow;
-
-fn leased(row: &Row<'_>) -> Result<Leased, UnreadableRow> {
+/// Nothing where this program did not write the row.
+fn leased(row: &Row<'_>) -> Option<Leased> {
     let read = || -> rusqlite::Result<Option<Leased>> {
         let event: String = row.get("event")?;
         let request: String = row.get("request")?;
@@ -113,7 +108,7 @@ fn leased(row: &Row<'_>) -> Result<Leased, UnreadableRow> {
             lease: row.get("lease")?,
         }))
     };
-    read().ok().flatten().ok_or(UnreadableRow)
+    read().ok().flatten()
 }
 
 fn settle(connection: &Connection, leased: &Leased, settled: Settled) -> rusqlite::Result<()> {

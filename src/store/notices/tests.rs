@@ -24,8 +24,8 @@ async fn lease(state: &State, destination: &str, lease: &str) -> Option<Leased> 
         .unwrap()
 }
 
-fn delivered() -> Option<Draft> {
-    Some(Draft::new(NOW, EventKind::NotificationDelivered))
+fn delivered() -> Draft {
+    Draft::new(NOW, EventKind::NotificationDelivered)
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn one_process_sends_and_another_only_when_that_one_is_gone() {
     assert_eq!(lease(&one, "a", "third").await, None);
     // But if it was delivered, it was delivered.
     one.notices()
-        .settle(first, Settled::Over, delivered())
+        .settle(first, Settled::Over, Some(delivered()))
         .await
         .unwrap();
     assert_eq!((rig.count(WAITING), rig.count(ENTRIES)), (0, 1));

@@ -2,6 +2,7 @@
 //! processes and several of them, goes nowhere it must not, and says nothing of what is asked.
 
 mod recipes;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use super::approval::{World, update};
 use super::{count, entries, refusal, wait_for};
 use crate::support::raw::{Era, Raw};
-use crate::support::receiver::{Receiver, Reply, SECRET};
+use crate::support::receiver::{Message, Receiver, Reply, SECRET};
 
 /// Long enough for a first attempt.
 const SOON: Duration = Duration::from_secs(15);
@@ -161,7 +162,7 @@ async fn several_processes_tell_everything_once() {
     // Long enough for one who sends what another has sent.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let taken = receiver.taken();
-    let ids: BTreeSet<&str> = taken.iter().map(|message| message.id()).collect();
+    let ids: BTreeSet<&str> = taken.iter().map(Message::id).collect();
     assert_eq!((taken.len(), ids.len()), (12, 12), "{taken:#?}");
     assert_eq!(count(&log, "notification.failed"), 0, "{log:#?}");
     for server in servers {

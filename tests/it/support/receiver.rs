@@ -1,13 +1,14 @@
 //! A receiver of webhooks: keeps what it is sent, and answers as it is told.
 
 use std::collections::VecDeque;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -40,6 +41,15 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// Gives these answers in turn, and `204` after them.
     pub(crate) fn start(replies: Vec<Reply>) -> Self {
+        Self::listen(replies, None)
+    }
+
+    /// The same, behind TLS.
+    pub(crate) fn behind_tls(config: ServerConfig) -> Self {
+        Self::listen(vec![], Some(Arc::new(config)))
+    }
+
+    fn listen(replies: Vec<Reply>, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let taken = Arc::new(Mutex::new(Vec::new()));
@@ -48,16 +58,25 @@ impl Receiver {
             let mut replies = VecDeque::from(replies);
             let mut silent = Vec::new();
             for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
+                let stream = stream.unwrap();
+                let patience = Some(Duration::from_secs(10));
+                stream.set_read_timeout(patience).unwrap();
+                let mut stream: Box<dyn Line> = match &tls {
+                    None => Box::new(stream),
+                    Some(config) => {
+                        let session = ServerConnection::new(Arc::clone(config)).unwrap();
+                        Box::new(StreamOwned::new(session, stream))
+                    }
+                };
                 // Whoever says nothing, or goes away, has sent nothing.
-                let Some(message) = read(&stream) else {
+                let Some(message) = read(&mut stream) else {
                     continue;
                 };
                 shared.lock().unwrap().push(message);
                 match replies.pop_front() {
                     Some(Reply::Silence) => silent.push(stream),
-                    Some(Reply::Text(text)) => drop(stream.write_all(text.as_bytes())),
-                    None => drop(stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")),
+                    Some(Reply::Text(text)) => drop(say(&mut stream, text.as_bytes())),
+                    None => drop(say(&mut stream, b"HTTP/1.1 204 No Content\r\n\r\n")),
                 }
             }
         });
@@ -83,9 +102,16 @@ impl Receiver {
     }
 }
 
-fn read(stream: &TcpStream) -> Option<Message> {
-    let patience = Some(Duration::from_secs(10));
-    stream.set_read_timeout(patience).unwrap();
+/// A connection of either kind.
+trait Line: Read + Write + Send {}
+impl<T: Read + Write + Send> Line for T {}
+
+fn say(stream: &mut dyn Line, text: &[u8]) -> std::io::Result<()> {
+    stream.write_all(text)?;
+    stream.flush()
+}
+
+fn read(stream: &mut dyn Line) -> Option<Message> {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
