@@ -311,7 +311,7 @@ fn all_problems_of_all_sources_are_reported_at_once() {
     assert!(!problems.contains("hunter2"));
     assert_snapshot!(problems, @r"
     secondkey.toml:1:2: unknown key `target`
-      hint: the keys here are `agent_policy`, `approval_wait`, `limits`, `policy`, `review`, `targets`
+      hint: the keys here are `agent_policy`, `approval_wait`, `limits`, `notify`, `policy`, `review`, `targets`
     SECONDKEY_LOG: this is not a log filter
       hint: write a level (`error`, `warn`, `info`, `debug`, `trace`) or `secondkey=debug,warn`
     SECONDKEY_LOG_FORMAT: this is not a log format

@@ -30,8 +30,17 @@ pub(super) enum NoConnection {
     #[error("no connection: {}", .0.kind())]
     Connect(#[source] io::Error),
     /// The other side is not who it should be, or does not speak TLS.
-    #[error("no TLS: {0}")]
+    #[error("no TLS: {}", tls_fault(.0))]
     Tls(#[source] io::Error),
+}
+
+/// Why there is no TLS, without the names that a certificate may hold.
+fn tls_fault(error: &io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(_)) => "the certificate is not trusted".to_owned(),
+        Some(_) | None => error.kind().to_string(),
+    }
 }
 
 /// Either kind of connection.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::approval::{World, update};
 use super::{count, entries, refusal, wait_for};
+use crate::support::binary;
 use crate::support::raw::{Era, Raw};
 use crate::support::receiver::{Message, Receiver, Reply, SECRET};
 
@@ -189,6 +190,46 @@ async fn a_message_outlives_the_process_that_was_sending_it() {
         .find(|entry| entry["kind"] == "notification.delivered");
     assert_eq!(delivered.unwrap()["facts"]["attempt"], 2);
     server.finish().await;
+}
+
+#[tokio::test]
+async fn what_happens_while_nothing_runs_is_told_later_and_by_the_page_too() {
+    let receiver = Receiver::start(vec![]);
+    let world = told_here(&receiver).await;
+    let mut server = serving(&world).await;
+    ask(&mut server).await;
+    wait_until_settled(&world, 1).await;
+    server.finish().await;
+    let id = world.pending().await;
+    world.say(&id, Decision::Approve).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(receiver.taken().len(), 1, "nobody is there to send it");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let folder = world.program.folder.path();
+    let mut page = tokio::process::Command::new(binary())
+        .args([
+            "page",
+            "--port",
+            &port,
+            "--config",
+            "secondkey.toml",
+            "--state",
+        ])
+        .arg(world.program.state())
+        .env_remove("DISPLAY")
+        .env_remove("WAYLAND_DISPLAY")
+        .current_dir(folder)
+        .stdout(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let both = receiver.wait_for(2, SOON).await;
+    both[1].verify();
+    assert_eq!(both[1].json()["type"], "request.approved");
+    wait_until_settled(&world, 2).await;
+    page.kill().await.unwrap();
 }
 
 #[tokio::test]
