@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use crate::agent::{Agent, Pages, Parts};
 use crate::broker::{Broker, Turns};
-use crate::config::{Config, TargetConfig};
+use crate::config::{Config, Notify, TargetConfig, WebhookConfig};
 use crate::core::approval::Defences;
 use crate::core::audit::Draft;
+use crate::core::notice::Reach;
 use crate::core::policy::PolicySet;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::time::Clock;
 use crate::exec::{Executor, ParsePool, Settings};
 use crate::ids::Ids;
+use crate::notify::{Courier, Desktop, Webhook};
 use crate::policies::Policies;
 use crate::store::State;
 
@@ -24,6 +26,8 @@ pub struct Local {
     pub broker: Arc<Broker>,
     /// The state folder; close it at the end.
     pub state: State,
+    /// Tells people of what happens here, once it is set to work.
+    pub courier: Option<Courier>,
 }
 
 impl Local {
@@ -53,6 +57,7 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
         .iter()
         .map(|config| config.target.clone())
         .collect();
+    let courier = courier(config.notify, &state)?;
     let workspace = policies(config.policy, PolicySet::starter(), clock)?;
     let own = policies(config.agent_policy, PolicySet::agent_default(), clock)?;
     let agent = Agent::new(Parts {
@@ -80,6 +85,29 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
     Ok(Local {
         broker: Arc::new(broker),
         state,
+        courier,
+    })
+}
+
+/// Who tells people; nobody where they are told in no way.
+pub fn courier(notify: Notify, state: &State) -> Result<Option<Courier>, Refusal> {
+    let desktop = notify.desktop.then_some(Desktop);
+    let webhook = notify.webhook.map(webhook).transpose()?;
+    if desktop.is_none() && webhook.is_none() {
+        return Ok(None);
+    }
+    let courier = Courier::new(state.clone(), notify.page_url, desktop, webhook);
+    Ok(Some(courier))
+}
+
+/// The webhook of a configuration.
+pub fn webhook(config: WebhookConfig) -> Result<Webhook, Refusal> {
+    let reach = Reach::new(config.allow_private);
+    let form = (config.format, config.secret);
+    let events = config.events.into_iter().collect();
+    Webhook::new(config.url, form, reach, events).ok_or_else(|| {
+        Refusal::new(Code::InvalidArgument, "the webhook has no address")
+            .hint("see `notify.webhook.url` in the configuration")
     })
 }
 

@@ -9,6 +9,7 @@ mod document;
 mod home;
 mod keyring;
 mod meant;
+mod notify;
 mod os_user;
 mod problem;
 mod secret;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 pub use home::{Home, Log, LogFormat};
+pub use notify::{Notify, WebhookConfig};
 pub use os_user::user_id;
 pub use problem::{Place, Problem, Problems};
 pub use surroundings::{Environment, Surroundings};
@@ -62,6 +64,8 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// The file of the agent's own policy, where one is named.
     pub agent_policy: Option<PathBuf>,
+    /// How people are told that something waits for them.
+    pub notify: Notify,
     /// What becomes of what the review rules find.
     pub review: Settings,
     /// The configuration file that was read.
@@ -113,6 +117,7 @@ pub fn load(flags: &Flags, around: &Surroundings) -> Result<Config, Problems> {
     let approval_wait = reading.approval_wait(written.approval_wait.as_ref());
     let policy = reading.policy(written.policy.as_ref(), folder);
     let agent_policy = reading.policy(written.agent_policy.as_ref(), folder);
+    let notify = reading.notify(&written.notify, folder);
     let review = reading.review(&written.review);
     let targets = targets(written, given, path.as_deref(), &mut reading);
     let (problems, warnings) = (reading.problems, reading.warnings);
@@ -122,10 +127,31 @@ pub fn load(flags: &Flags, around: &Surroundings) -> Result<Config, Problems> {
         approval_wait,
         policy,
         agent_policy,
+        notify,
         review,
         file: path,
         warnings,
     }))
+}
+
+/// Reads only how people are told, for a process that serves no target. What is wrong with the rest of
+/// the configuration is not looked for.
+pub fn load_notify(flags: &Flags, around: &Surroundings) -> Result<Notify, Problems> {
+    let mut problems = Problems::default();
+    let file = config_file(flags, around, &mut problems);
+    let written = file.as_ref().and_then(|file| {
+        Source::read(&file.path, file.shown.clone())
+            .map(|source| written::notify_from_file(&source, &mut problems))
+            .map_err(|problem| problems.add(problem))
+            .ok()
+    });
+    let folder = file.as_ref().and_then(|file| file.path.parent());
+    let mut reading = Reading::new(around, problems);
+    let notify = reading.notify(
+        &written.unwrap_or_default(),
+        folder.unwrap_or(Path::new(".")),
+    );
+    reading.problems.unless_any(Some(notify))
 }
 
 /// A configuration file, and its name as the user would write it.

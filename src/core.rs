@@ -9,6 +9,7 @@ pub mod engine;
 pub mod exact;
 pub mod ids;
 pub mod limits;
+pub mod notice;
 pub mod policy;
 pub mod principal;
 pub mod quantity;

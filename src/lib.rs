@@ -1,7 +1,7 @@
 //! SecondKey runs an AI client's SQL under policy, signed execution tokens and an audit log.
 //!
 //! Read in this order: [`core`] decides, [`config`] reads, [`store`] remembers, [`exec`] runs,
-//! [`agent`] executes, [`broker`] combines, [`mcp`], [`web`] and [`cli`] are the faces, and [`boot`] puts
+//! [`agent`] executes, [`broker`] combines, [`notify`] tells people, [`mcp`], [`web`] and [`cli`] are the faces, and [`boot`] puts
 //! the parts together. Imports point down only; `docs/architecture.md` is the map.
 
 pub mod agent;
@@ -15,6 +15,7 @@ pub mod demo;
 pub mod exec;
 pub mod ids;
 pub mod mcp;
+pub mod notify;
 pub mod policies;
 pub mod store;
 pub mod telemetry;

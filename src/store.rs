@@ -14,6 +14,7 @@
 pub mod error;
 pub mod keys;
 pub mod log;
+pub mod notices;
 pub mod page;
 pub mod requests;
 pub mod trust;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 pub use error::{BeginError, StoreError};
 pub use keys::{KeyKind, TokenKeys};
 pub use log::{Dispatched, Filter, Log, Sealed, Start};
+pub use notices::Notices;
 pub use requests::{RequestError, Requests};
 pub use trust::PinnedError;
 
@@ -61,6 +63,7 @@ struct Inner {
     commitment_secret: [u8; 32],
     log: Log,
     requests: Requests,
+    notices: Notices,
     trust: TrustChain,
 }
 
@@ -115,6 +118,7 @@ impl State {
                     .text("key", &id),
             );
         }
+        let notices = Notices::new(log.door(), database.clone(), Arc::clone(&clock));
         let place = (database, WORKSPACE.to_owned());
         let requests = Requests::new(log.door(), place, Arc::clone(&clock), values_key);
         if !overdue.is_empty() {
@@ -131,6 +135,7 @@ impl State {
                 commitment_secret,
                 log,
                 requests,
+                notices,
             }),
         })
     }
@@ -143,6 +148,25 @@ impl State {
     /// The requests that have a life of their own.
     pub fn requests(&self) -> &Requests {
         &self.inner.requests
+    }
+
+    /// The messages that wait to be sent to people.
+    pub fn notices(&self) -> &Notices {
+        &self.inner.notices
+    }
+
+    /// A name for a destination of messages, from what makes it one. It shows nothing of that.
+    pub fn destination(&self, parts: &[&[u8]]) -> String {
+        let mut all: Vec<&[u8]> = vec![&self.inner.commitment_secret, b"notice destination"];
+        let lengths: Vec<[u8; 8]> = parts
+            .iter()
+            .map(|part| (part.len() as u64).to_be_bytes())
+            .collect();
+        for (length, part) in lengths.iter().zip(parts) {
+            all.push(length);
+            all.push(part);
+        }
+        Digest::of(&all).to_string()
     }
 
     /// The id of this folder's executor: the audience of its tokens.

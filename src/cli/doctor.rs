@@ -1,6 +1,7 @@
 //! `secondkey doctor`: check a set-up from end to end and say what to mend.
 
 mod level;
+mod notify;
 mod report;
 mod state;
 
@@ -31,13 +32,17 @@ Examples:
 /// Check the set-up from end to end and say what to mend
 ///
 /// Looks at the configuration, the state folder and each target: whether it is reached, what its
-/// login may do, what runs there without approval. Changes nothing. Ends with 1 when something has
+/// login may do, what runs there without approval; and whether people can be told that something waits.
+/// Changes nothing, but that `--notify` sends a message. Ends with 1 when something has
 /// to be mended, with 2 when the configuration cannot be read.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct DoctorArgs {
     #[command(flatten)]
     databases: Databases,
+    /// Also send a test message to the webhook of `[notify.webhook]`, and say what came back
+    #[arg(long)]
+    notify: bool,
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -48,7 +53,7 @@ pub(super) async fn run(args: DoctorArgs, shared: Shared) -> Result<Exit, Failur
     let (report, exit) = match config::load(&shared.into_flags(args.databases), &around) {
         Ok(config) => {
             telemetry::start(&config.home.log);
-            let report = examine(config, &around).await?;
+            let report = examine(config, &around, args.notify).await?;
             let exit = match report.bad() {
                 0 => Exit::Done,
                 _ => Exit::Failed,
@@ -74,13 +79,15 @@ pub(super) async fn run(args: DoctorArgs, shared: Shared) -> Result<Exit, Failur
     Ok(exit)
 }
 
-async fn examine(config: Config, around: &Surroundings) -> Result<Report, Failure> {
+async fn examine(config: Config, around: &Surroundings, notify: bool) -> Result<Report, Failure> {
     let parser = boot::parse_pool()?;
     let level = level::of(&config, around);
     let mut sections = vec![
         configuration(&config),
         Section::new("state folder", state::examine(&config.home.state_dir)),
     ];
+    let told = notify::examine(config.notify, &config.home.state_dir, notify).await?;
+    sections.push(Section::new("notifications", told));
     let targets = config.targets.into_iter();
     sections.extend(join_all(targets.map(|one| target(one, &parser))).await);
     Ok(Report::new(sections, Some(level)))

@@ -59,7 +59,7 @@ pub(super) async fn run(args: McpArgs, shared: Shared) -> Result<Exit, Failure> 
         tracing::warn!("{warning}");
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let local = boot::local(config, &clock)?;
+    let mut local = boot::local(config, &clock)?;
     let log = local.state.log();
     let event = |kind| Draft::new(clock.now(), kind).text("version", env!("CARGO_PKG_VERSION"));
     log.append(event(EventKind::ServerStarted))
@@ -70,6 +70,9 @@ pub(super) async fn run(args: McpArgs, shared: Shared) -> Result<Exit, Failure> 
     close_when_asked(closing.clone());
     let page = closing.child_token();
     serve_page(&local.state, &around, page.clone());
+    if let Some(courier) = local.courier.take() {
+        tokio::spawn(courier.run(page.clone()));
+    }
     let outcome = match args.http {
         None => serve::stdio(server, closing).await,
         Some(address) => over_http(server, address, closing, &around).await,

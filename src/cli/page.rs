@@ -6,10 +6,11 @@ use std::sync::Arc;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use crate::boot;
 use crate::cli::mcp::close_when_asked;
 use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::clock::SystemClock;
-use crate::config::{Home, Surroundings};
+use crate::config::{self, Flags, Home, Surroundings};
 use crate::core::ids::RequestId;
 use crate::core::refusal::Refusal;
 use crate::store::State;
@@ -42,7 +43,8 @@ pub(super) struct PageArgs {
 
 pub(super) async fn run(args: PageArgs, shared: Shared) -> Result<Exit, Failure> {
     let around = Surroundings::of_process();
-    let home = Home::find(&shared.into_flags(Databases::default()), &around)?;
+    let flags = shared.into_flags(Databases::default());
+    let home = Home::find(&flags, &around)?;
     telemetry::start(&home.log);
     let state = State::open(&home.state_dir, Arc::new(SystemClock)).map_err(Refusal::from)?;
     let link = || web::link(&state, args.port, args.request.as_ref()).map_err(Refusal::from);
@@ -54,6 +56,7 @@ pub(super) async fn run(args: PageArgs, shared: Shared) -> Result<Exit, Failure>
     let site = Site::new(state.clone(), args.port, &around.os_user()).map_err(Refusal::from)?;
     let closing = CancellationToken::new();
     close_when_asked(closing.clone());
+    tell_people(&flags, &around, &state, closing.clone());
     if state.page_origin().is_some() {
         output::say(&link()?)?;
     }
@@ -71,6 +74,20 @@ pub(super) async fn run(args: PageArgs, shared: Shared) -> Result<Exit, Failure>
     state.close().await.map_err(Refusal::from)?;
     served.map_err(|error| port_taken(&error, args.port))?;
     Ok(Exit::Done)
+}
+
+/// Tells people of what happens while the page is served. The page is served whether or not that works:
+/// a secret of the configuration may be known only where the MCP server runs.
+fn tell_people(flags: &Flags, around: &Surroundings, state: &State, closing: CancellationToken) {
+    match config::load_notify(flags, around) {
+        Err(problems) => tracing::warn!("this process tells nobody of requests:\n{problems}"),
+        Ok(notify) => match boot::courier(notify, state) {
+            Err(refusal) => tracing::warn!(%refusal, "this process tells nobody of requests"),
+            Ok(courier) => {
+                courier.map(|courier| tokio::spawn(courier.run(closing)));
+            }
+        },
+    }
 }
 
 fn port_taken(error: &io::Error, port: u16) -> io::Error {

@@ -296,7 +296,7 @@ impl<'a> Reading<'a> {
         self.resolve(&reference, &at.place, folder)
     }
 
-    fn resolve(
+    pub(super) fn resolve(
         &mut self,
         reference: &Reference,
         place: &Place,
@@ -406,7 +406,12 @@ impl<'a> Reading<'a> {
         None
     }
 
-    fn problem(&mut self, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn problem(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         self.problems
             .add(Problem::new(place.clone(), message, hint));
     }

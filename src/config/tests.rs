@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::core::engine::Engine;
+use crate::core::notice::{Event, Format};
 use crate::core::statement::Effect;
 
 /// A folder of its own, an environment of its own, and flags.
@@ -132,6 +133,105 @@ url = "sqlite:archive.db"
     assert_eq!(archive.target.limits.bytes, Limits::DEFAULT.bytes);
 }
 
+#[test]
+fn people_are_told_as_the_file_says() {
+    let world = World::new()
+        .toml(
+            r#"[targets.a]
+url = "sqlite:a.db"
+[notify]
+page_url = "https://key.example.com/page/"
+[notify.webhook]
+url = "file:hook"
+secret = "env:HOOK_SECRET"
+allow_private = ["10.1.2.0/24", "::1"]
+events = ["request.pending", "request.expired"]
+"#,
+        )
+        .file("hook", "https://hooks.example.com/a?b=c\n")
+        .variable("DISPLAY", ":0")
+        .variable("HOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    let notify = world.load().unwrap().notify;
+    assert!(notify.desktop);
+    assert_eq!(notify.page_url, "https://key.example.com/page");
+    let webhook = notify.webhook.unwrap();
+    let url = webhook.url.expose_secret();
+    assert_eq!(url, "https://hooks.example.com/a?b=c");
+    assert_eq!(webhook.events, [Event::Pending, Event::Expired].into());
+    assert_eq!(webhook.allow_private.len(), 2);
+    assert!(webhook.secret.is_some() && webhook.format == Format::Standard);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_is_told_unless_there_is_somebody_to_tell() {
+    let file = "[targets.a]\nurl = \"sqlite:a.db\"\n";
+    let notify = World::new().toml(file).load().unwrap().notify;
+    assert!(!notify.desktop && notify.webhook.is_none());
+    assert_eq!(notify.page_url, "http://localhost:7321");
+    let off = format!("{file}[notify]\ndesktop = false\n");
+    let world = World::new().toml(&off).variable("WAYLAND_DISPLAY", "w");
+    assert!(!world.load().unwrap().notify.desktop);
+}
+
+#[test]
+fn all_problems_of_how_people_are_told_are_reported_at_once() {
+    let target = "[targets.a]\nurl = \"sqlite:a.db\"\n";
+    let wrong = r#"[notify]
+desktop = "no"
+pager = true
+page_url = "ftp://x"
+[notify.webhook]
+url = "https://user:hunter2@hooks.example.com/"
+secret = "whsec_hunter2"
+format = "irc"
+allow_private = ["10.1.2.3/24"]
+events = ["request.begun"]
+"#;
+    let problems = World::new().toml(&format!("{wrong}{target}")).problems();
+    assert!(!problems.contains("hunter2"));
+    assert_snapshot!(problems);
+    for (webhook, problem) in [
+        ("", "this webhook has no `url`"),
+        ("url = \"https://hooks.example.com/\"", "has no `secret`"),
+        ("url = \"http://10.1.2.3/\"", "a webhook needs `https`"),
+        ("url = \"env:NOT_SET\"", "`NOT_SET` is not set"),
+        (
+            "url = \"https://x/#fragment\"",
+            "not the address of a webhook",
+        ),
+        (
+            "url = \"https://x/\"\nsecret = \"env:SHORT\"",
+            "`whsec_` and the base64 form",
+        ),
+    ] {
+        let file = format!("{target}[notify.webhook]\n{webhook}\n");
+        let world = World::new().toml(&file).variable("SHORT", "whsec_AAAA");
+        let problems = world.problems();
+        assert!(problems.contains(problem), "{webhook}: {problems}");
+        // A process that serves no target finds the same.
+        let mut flags = world.flags.clone();
+        flags.config = Some(world.folder.path().join("secondkey.toml"));
+        let around = Surroundings {
+            environment: Environment::Fixed(world.variables.clone()),
+            folder: world.folder.path().to_owned(),
+            config_dir: None,
+            state_dir: None,
+        };
+        let problems = load_notify(&flags, &around).unwrap_err().to_string();
+        assert!(problems.contains(problem), "{webhook}: {problems}");
+    }
+}
+
+#[test]
+fn a_chat_is_told_without_a_secret_but_its_address_is_one() {
+    let file = "[targets.a]\nurl = \"sqlite:a.db\"\n[notify.webhook]\nurl = \"https://hooks.slack.com/services/x\"\nformat = \"slack\"\n";
+    let config = World::new().toml(file).load().unwrap();
+    assert!(config.notify.webhook.unwrap().secret.is_none());
+    let warning = config.warnings[0].to_string();
+    assert!(warning.contains("can write to the channel"), "{warning}");
+}
+
 /// At least one of each problem that a file can have.
 const MANY_PROBLEMS: &str = r#"verbose = true
 [limits]
@@ -166,7 +266,7 @@ fn all_problems_of_a_file_are_reported_at_once() {
     assert!(!problems.contains("hunter2"));
     assert_snapshot!(problems, @r#"
     secondkey.toml:1:1: unknown key `verbose`
-      hint: the keys here are `agent_policy`, `approval_wait`, `limits`, `policy`, `review`, `targets`
+      hint: the keys here are `agent_policy`, `approval_wait`, `limits`, `notify`, `policy`, `review`, `targets`
     secondkey.toml:3:8: `20000` is not a number of rows from 1 to 10000, such as `500`
     secondkey.toml:4:1: unknown key `limits.byte`
       hint: the keys here are `rows`, `bytes`, `time`
@@ -211,7 +311,7 @@ fn all_problems_of_all_sources_are_reported_at_once() {
     assert!(!problems.contains("hunter2"));
     assert_snapshot!(problems, @r"
     secondkey.toml:1:2: unknown key `target`
-      hint: the keys here are `agent_policy`, `approval_wait`, `limits`, `policy`, `review`, `targets`
+      hint: the keys here are `agent_policy`, `approval_wait`, `limits`, `notify`, `policy`, `review`, `targets`
     SECONDKEY_LOG: this is not a log filter
       hint: write a level (`error`, `warn`, `info`, `debug`, `trace`) or `secondkey=debug,warn`
     SECONDKEY_LOG_FORMAT: this is not a log format

@@ -4,6 +4,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::database_url;
 use crate::config::document::{At, Source, Table};
+use crate::config::notify::{self, WrittenNotify};
 use crate::config::problem::{Place, Problem, Problems};
 use crate::core::review::Rule;
 
@@ -18,6 +19,8 @@ pub(super) struct Written {
     pub policy: Option<At<String>>,
     /// `agent_policy`: the file of the agent's own policy.
     pub agent_policy: Option<At<String>>,
+    /// `[notify]`.
+    pub notify: WrittenNotify,
     /// `[review.ENVIRONMENT]`: each environment with its rules and levels as written.
     pub review: Vec<(String, Vec<WrittenLevel>)>,
     /// `[targets.NAME]`, in the order of the file.
@@ -81,6 +84,7 @@ pub(super) fn from_file(source: &Source, problems: &mut Problems) -> Written {
         "agent_policy",
         "approval_wait",
         "limits",
+        "notify",
         "policy",
         "review",
         "targets",
@@ -93,6 +97,7 @@ pub(super) fn from_file(source: &Source, problems: &mut Problems) -> Written {
         approval_wait: top.text("approval_wait", problems),
         policy: top.text("policy", problems),
         agent_policy: top.text("agent_policy", problems),
+        notify: notify::from_table(&top, problems),
         review: review(&top, problems),
         targets: targets
             .unwrap_or_default()
@@ -100,6 +105,14 @@ pub(super) fn from_file(source: &Source, problems: &mut Problems) -> Written {
             .map(|(name, table)| target(name, &table, problems))
             .collect(),
     }
+}
+
+/// Reads `[notify]` alone from a configuration file's text.
+pub(super) fn notify_from_file(source: &Source, problems: &mut Problems) -> WrittenNotify {
+    let Some(entries) = source.parse(problems) else {
+        return WrittenNotify::default();
+    };
+    notify::from_table(&source.top(&entries), problems)
 }
 
 /// Reads `[NAME=]URL`, as the command line and the environment write a target.

@@ -26,6 +26,7 @@ use crate::core::time::Timestamp;
 use crate::core::work::Digest;
 use crate::store::error::{BeginError, StoreError};
 use crate::store::folder::Folder;
+use crate::store::notices::{Leased, Step};
 use crate::store::requests::RequestError;
 
 pub use reading::{Filter, Lines, Record, Report, Select};
@@ -86,6 +87,10 @@ pub(super) enum Job {
         Box<Deed>,
         Option<oneshot::Sender<Result<Request, RequestError>>>,
     ),
+    Post(
+        Box<Step>,
+        oneshot::Sender<Result<Option<Leased>, StoreError>>,
+    ),
     Checkpoint(oneshot::Sender<Result<String, StoreError>>),
     Close(oneshot::Sender<Result<(), StoreError>>),
 }
@@ -104,7 +109,7 @@ impl Job {
         match self {
             Self::Append(..) => true,
             Self::Begin(start, _) => !start.synced,
-            Self::Deed(..) | Self::Checkpoint(_) | Self::Close(_) => false,
+            Self::Deed(..) | Self::Post(..) | Self::Checkpoint(_) | Self::Close(_) => false,
         }
     }
 }

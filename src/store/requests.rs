@@ -215,4 +215,4 @@ async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::store) mod tests;

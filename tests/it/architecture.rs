@@ -23,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("mcp", &["core", "wire", "broker", "agent"]),
     ("http", &["core", "wire", "broker", "agent"]),
+    ("notify", &["core", "ids", "store"]),
     // The page of local mode stands on the state folder itself, and serves without any target.
     ("web", &["core", "ids", "wire", "store", "broker"]),
     // A client of the built program. It reaches down to make the database that it shows, and to

@@ -8,6 +8,7 @@ mod database_down;
 mod door;
 mod heartbeat;
 mod leaving;
+mod notify;
 mod paging;
 mod policy;
 mod processes;

@@ -7,6 +7,7 @@ pub(crate) mod mariadb;
 pub(crate) mod postgres;
 pub(crate) mod program;
 pub(crate) mod raw;
+pub(crate) mod receiver;
 pub(crate) mod shop;
 
 use std::io::Write as _;

@@ -46,6 +46,12 @@ kinds! {
     KeyCreated = "key.created",
     /// A key took another's place.
     KeyRotated = "key.rotated",
+    /// A message to people was given up: nobody took it.
+    NotificationAbandoned = "notification.abandoned",
+    /// A message to people was delivered.
+    NotificationDelivered = "notification.delivered",
+    /// A message to people could not be delivered, and is tried again.
+    NotificationFailed = "notification.failed",
     /// Somebody fetched a further page of a result.
     PageRead = "page.read",
     /// The broker allowed work.

@@ -12,6 +12,7 @@ use crate::core::time::Timestamp;
 use crate::store::error::{BeginError, StoreError};
 use crate::store::log::writer::Writer;
 use crate::store::log::{Dispatched, Sealed, Start};
+use crate::store::notices::{Leased, Step, table as notices};
 use crate::store::requests::RequestError;
 use crate::store::requests::row;
 
@@ -109,7 +110,7 @@ impl Writer {
             let now = self.clock.now();
             match request.end(ending.clone(), now, outcome.clone()) {
                 Ok(change) if row::update(&self.connection, &change, now)? => {
-                    return self.insert_all(end, change.events());
+                    return self.record(end, &change);
                 }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(request = %id, %error, "a run ended out of turn"),
@@ -118,14 +119,12 @@ impl Writer {
         self.insert(end, outcome)
     }
 
-    /// Appends the entries of a change; gives the place of the last.
-    pub(super) fn insert_all(
-        &self,
-        end: &mut Sealed,
-        events: &[Draft],
-    ) -> rusqlite::Result<Sealed> {
-        for event in events {
+    /// Appends the entries of a change, and queues what people are told of it; gives the place of
+    /// the last entry.
+    pub(super) fn record(&self, end: &mut Sealed, change: &Change) -> rusqlite::Result<Sealed> {
+        for event in change.events() {
             self.insert(end, event)?;
+            notices::announce(&self.connection, event, change, self.clock.now())?;
         }
         Ok(*end)
     }
@@ -142,7 +141,7 @@ impl Writer {
         if !row::insert(&self.connection, change.request(), sealed)? {
             return Ok(Err(RequestError::Exists));
         }
-        self.insert_all(end, change.events())?;
+        self.record(end, &change)?;
         Ok(Ok(Some(change.into_request())))
     }
 
@@ -155,7 +154,7 @@ impl Writer {
                 Some(Err(damaged)) => Err(damaged.into()),
             });
         }
-        self.insert_all(end, change.events())?;
+        self.record(end, &change)?;
         Ok(Ok(Some(change.into_request())))
     }
 
@@ -199,6 +198,29 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Does something to the messages that wait, behind a savepoint. What it says of them is in the log
+    /// in the same transaction.
+    pub(super) fn post(
+        &self,
+        end: &mut Sealed,
+        step: &Step,
+    ) -> rusqlite::Result<Result<Option<Leased>, StoreError>> {
+        let mut leased = None;
+        let done = self.guarded(end, |end| {
+            leased = notices::perform(&self.connection, step, self.clock.now())?;
+            if let Some(draft) = step.draft() {
+                self.insert(end, draft)?;
+            }
+            Ok(Ok(None))
+        })?;
+        Ok(match done {
+            Ok(_) => Ok(leased),
+            Err(RequestError::Store(error)) => Err(error),
+            // Nothing here is about a request.
+            Err(_) => Err(StoreError::Closed),
+        })
     }
 
     /// Runs one deed behind a savepoint. Fails only when the whole transaction is lost.

@@ -35,9 +35,18 @@ struct Waiting {
     urgent: bool,
     /// When the thread has to try again what could not be written.
     retry: Option<Instant>,
-    /// Nobody can bring anything any more.
-    abandoned: bool,
-    closed: bool,
+    open: Open,
+}
+
+/// Whether more can come.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Open {
+    #[default]
+    Yes,
+    /// Nobody is left to bring anything.
+    Abandoned,
+    /// Nothing is taken any more.
+    No,
 }
 
 impl Queue {
@@ -45,7 +54,7 @@ impl Queue {
     /// it is called.
     pub(super) fn push(&self, job: Job) -> Result<(), StoreError> {
         let mut waiting = self.lock();
-        if waiting.closed {
+        if waiting.open == Open::No {
             return Err(StoreError::Closed);
         }
         waiting.jobs.push_back(job);
@@ -80,10 +89,10 @@ impl Queue {
         let (mut looks, mut seen) = (0, waiting.seen);
         loop {
             let late = waiting.retry.is_some_and(|at| at <= Instant::now());
-            if waiting.urgent || waiting.abandoned || late {
+            if waiting.urgent || waiting.open != Open::Yes || late {
                 waiting.urgent = false;
                 waiting.retry = None;
-                return !waiting.abandoned;
+                return waiting.open == Open::Yes;
             }
             if looks < QUIET_LOOKS || waiting.retry.is_some() {
                 let (woken, timeout) = self
@@ -115,14 +124,18 @@ impl Queue {
 
     /// Says that nobody can bring anything any more.
     pub(super) fn abandon(&self) {
-        self.lock().abandoned = true;
+        let mut waiting = self.lock();
+        if waiting.open == Open::Yes {
+            waiting.open = Open::Abandoned;
+        }
+        drop(waiting);
         self.bell.notify_one();
     }
 
     /// Takes nothing more, and drops what is left; whoever waits for it learns that by the drop.
     pub(super) fn close(&self) {
         let mut waiting = self.lock();
-        waiting.closed = true;
+        waiting.open = Open::No;
         let left = std::mem::take(&mut waiting.jobs);
         drop(waiting);
         drop(left);

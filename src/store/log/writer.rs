@@ -19,6 +19,7 @@ use crate::store::log::place::Place;
 use crate::store::log::queue::Queue;
 use crate::store::log::reading::{last, signed};
 use crate::store::log::{Answer, Job, Line, Sealed, Start};
+use crate::store::notices::{Leased, Step};
 use crate::store::requests::RequestError;
 use crate::store::requests::row;
 
@@ -176,10 +177,12 @@ struct Pen {
 enum Item {
     Append(Box<Line>, Option<Answer<StoreError>>),
     Begin(Box<Start>, Answer<BeginError>),
+    Post(Box<Step>, PostAnswer),
     /// The deed is taken out when it is done: what decides can be asked only once.
     Deed(Option<Box<Deed>>, Option<DeedAnswer>),
 }
 
+type PostAnswer = oneshot::Sender<Result<Option<Leased>, StoreError>>;
 type DeedAnswer = oneshot::Sender<Result<Request, RequestError>>;
 
 /// What ends a batch.
@@ -199,6 +202,7 @@ type Closing = (
 enum Outcome {
     Sealed(Result<Sealed, BeginError>),
     Done(Box<Done>),
+    Posted(Result<Option<Leased>, StoreError>),
 }
 
 /// What became of a batch: of each part, and which entries were written for all of them.
@@ -222,7 +226,7 @@ impl Pen {
                 Job::Append(line, answer) => items.push(Item::Append(line, answer)),
                 Job::Begin(start, answer) => items.push(Item::Begin(start, answer)),
                 // None of these is quick.
-                Job::Deed(..) | Job::Checkpoint(_) | Job::Close(_) => {}
+                Job::Deed(..) | Job::Post(..) | Job::Checkpoint(_) | Job::Close(_) => {}
             }
         }
         self.patience = Patience::Brief;
@@ -267,6 +271,7 @@ impl Pen {
                 Some(Job::Append(line, answer)) => items.push(Item::Append(line, answer)),
                 Some(Job::Begin(start, answer)) => items.push(Item::Begin(start, answer)),
                 Some(Job::Deed(deed, answer)) => items.push(Item::Deed(Some(deed), answer)),
+                Some(Job::Post(step, answer)) => items.push(Item::Post(step, answer)),
                 Some(Job::Checkpoint(answer)) => return (items, End::Checkpoint(answer)),
                 Some(Job::Close(answer)) => return (items, End::Close(answer)),
                 None => break,
@@ -364,7 +369,8 @@ fn answer(item: Item, outcome: Outcome) {
             let done = done.and_then(|request| request.ok_or(StoreError::Closed.into()));
             drop(answer.send(done));
         }
-        (Item::Append(..) | Item::Begin(..) | Item::Deed(..), _) => {}
+        (Item::Post(_, answer), Outcome::Posted(posted)) => drop(answer.send(posted)),
+        (Item::Append(..) | Item::Begin(..) | Item::Deed(..) | Item::Post(..), _) => {}
     }
 }
 
@@ -374,6 +380,7 @@ fn fail(item: Item, error: StoreError) {
         Item::Append(_, None) | Item::Deed(_, None) => {}
         Item::Append(_, Some(answer)) => drop(answer.send(Err(error))),
         Item::Begin(_, answer) => drop(answer.send(Err(error.into()))),
+        Item::Post(_, answer) => drop(answer.send(Err(error))),
         Item::Deed(_, Some(answer)) => drop(answer.send(Err(error.into()))),
     }
 }
@@ -409,6 +416,7 @@ impl Writer {
             let outcome = match item {
                 Item::Append(line, _) => Outcome::Sealed(Ok(self.append(&mut end, line)?)),
                 Item::Begin(start, _) => Outcome::Sealed(self.begin(&mut end, start)?),
+                Item::Post(step, _) => Outcome::Posted(self.post(&mut end, step)?),
                 Item::Deed(deed, _) => Outcome::Done(Box::new(match deed.take() {
                     Some(deed) => self.perform(&mut end, *deed)?,
                     None => Ok(None),
@@ -460,7 +468,7 @@ impl Writer {
             Some(change) => {
                 // The record was read in this transaction: it is still what it was.
                 row::update(&self.connection, &change, self.clock.now())?;
-                self.insert_all(end, change.events()).map(Ok)
+                self.record(end, &change).map(Ok)
             }
         }
     }

@@ -23,13 +23,13 @@ use crate::store::error::BeginError;
 use crate::store::log::Select;
 use crate::store::{Dispatched, Start, State};
 
-const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
+pub(in crate::store) const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 
 #[derive(Debug)]
-struct TestClock(AtomicI64);
+pub(in crate::store) struct TestClock(AtomicI64);
 
 impl TestClock {
-    fn jump(&self, ms: i64) {
+    pub(in crate::store) fn jump(&self, ms: i64) {
         self.0.fetch_add(ms, Ordering::Relaxed);
     }
 }
@@ -41,29 +41,29 @@ impl Clock for TestClock {
 }
 
 /// A folder that any number of handles can be opened on, all with one clock.
-struct Rig {
-    folder: TempDir,
-    clock: Arc<TestClock>,
+pub(in crate::store) struct Rig {
+    pub(in crate::store) folder: TempDir,
+    pub(in crate::store) clock: Arc<TestClock>,
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub(in crate::store) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
             clock: Arc::new(TestClock(AtomicI64::new(NOW.unix_ms()))),
         }
     }
 
-    fn open(&self) -> State {
+    pub(in crate::store) fn open(&self) -> State {
         State::open(&self.folder.path().join("state"), self.clock.clone()).unwrap()
     }
 
-    fn now(&self) -> Timestamp {
+    pub(in crate::store) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
     /// A connection of the test's own.
-    fn raw(&self) -> Connection {
+    pub(in crate::store) fn raw(&self) -> Connection {
         Connection::open(self.folder.path().join("state/state.db")).unwrap()
     }
 
@@ -78,12 +78,12 @@ impl Rig {
         found.ok()
     }
 
-    fn count(&self, sql: &str) -> i64 {
+    pub(in crate::store) fn count(&self, sql: &str) -> i64 {
         self.raw().query_row(sql, (), |row| row.get(0)).unwrap()
     }
 }
 
-fn id(number: u8) -> RequestId {
+pub(in crate::store) fn id(number: u8) -> RequestId {
     RequestId::new(1, [number; 10])
 }
 
@@ -91,7 +91,7 @@ fn token(number: u8) -> TokenId {
     TokenId::new(1, [number; 10])
 }
 
-fn asked(number: u8) -> Asked {
+pub(in crate::store) fn asked(number: u8) -> Asked {
     Asked {
         id: id(number),
         workspace: "local".into(),

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use tempfile::TempDir;
 
 use crate::cli::{answer, secondkey};
+use crate::support::receiver::{Receiver, Reply, SECRET};
 
 /// A folder with a SQLite database, and a file that allows what is given.
 fn shop(allow: &str) -> TempDir {
@@ -99,4 +100,74 @@ fn a_reader_that_goes_away_is_no_error() {
         .unwrap();
     assert!(child.wait().unwrap().success(), "{complaints}");
     assert_eq!(complaints, "");
+}
+
+/// A set-up with a webhook at this address; `notify` sends a test message.
+fn with_webhook(url: &str, allow_private: &str) -> (serde_json::Value, serde_json::Value) {
+    let folder = shop("\"read\"");
+    let file = folder.path().join("secondkey.toml");
+    let mut text = fs::read_to_string(&file).unwrap();
+    text += &format!(
+        "[notify.webhook]\nurl = \"{url}\"\nsecret = \"env:HOOK\"\nallow_private = {allow_private}\n"
+    );
+    fs::write(&file, text).unwrap();
+    let doctor = |more: &[&str]| {
+        let mut command = secondkey(folder.path());
+        command
+            .env("HOOK", SECRET)
+            .args(["doctor", "--json", "--state", "state"]);
+        let (json, _) = answer(command.args(more));
+        let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let sections = report["sections"].as_array().unwrap();
+        let section = sections.iter().find(|one| one["about"] == "notifications");
+        section.unwrap()["findings"].clone()
+    };
+    (doctor(&[]), doctor(&["--notify"]))
+}
+
+#[test]
+fn the_webhook_is_looked_up_and_tried_only_when_asked() {
+    let receiver = Receiver::start(vec![]);
+    let url = format!("http://127.0.0.1:{}/path-canary", receiver.port);
+    let (looked, tried) = with_webhook(&url, "[\"127.0.0.1\"]");
+    assert!(
+        looked
+            .to_string()
+            .contains("host 127.0.0.1 has an address that may be sent to"),
+        "{looked}"
+    );
+    assert!(
+        tried
+            .to_string()
+            .contains("127.0.0.1 took a test message: HTTP 204"),
+        "{tried}"
+    );
+    assert!(!tried.to_string().contains("path-canary"), "{tried}");
+    let [message] = receiver.taken().try_into().unwrap();
+    message.verify();
+    assert_eq!(message.json()["type"], "notification.test");
+
+    let teapot = Reply::Text("HTTP/1.1 418 No\r\n\r\n".into());
+    let receiver = Receiver::start(vec![teapot]);
+    let url = format!("http://127.0.0.1:{}/", receiver.port);
+    let (_, tried) = with_webhook(&url, "[\"127.0.0.1\"]");
+    assert!(
+        tried
+            .to_string()
+            .contains("did not take a test message: HTTP 418"),
+        "{tried}"
+    );
+
+    let (looked, tried) = with_webhook("https://localhost/", "[]");
+    for found in [looked, tried] {
+        let last = found.as_array().unwrap().last().unwrap();
+        assert_eq!(last["verdict"], "bad", "{found}");
+        assert!(
+            last["found"]
+                .as_str()
+                .unwrap()
+                .contains("a loopback address"),
+            "{found}"
+        );
+    }
 }

@@ -32,21 +32,26 @@ use crate::support::shop;
 const UPDATE: &str = "UPDATE products SET price = $1 WHERE name = $2";
 
 /// A shop that may only be read, its server, and a person with a key.
-struct World {
+pub(super) struct World {
     folder: TempDir,
-    program: Program,
-    person: State,
+    pub(super) program: Program,
+    pub(super) person: State,
 }
 
 impl World {
     /// A call waits so long for a person.
     async fn new(wait: &str) -> Self {
+        Self::with(wait, "").await
+    }
+
+    /// The same, with this at the end of the configuration.
+    pub(super) async fn with(wait: &str, more: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("shop.db");
         shop::create(&file);
         let url = file.display();
         let config =
-            format!("approval_wait = \"{wait}\"\n[targets.shop]\nurl = \"sqlite:{url}\"\n");
+            format!("approval_wait = \"{wait}\"\n[targets.shop]\nurl = \"sqlite:{url}\"\n{more}");
         let program = Program::with_config(&config);
         let person = State::open(&program.state(), Arc::new(SystemClock)).unwrap();
         person.install_trust(trust()).await.unwrap();
@@ -66,7 +71,7 @@ impl World {
     }
 
     /// The request that waits for people, as soon as there is one.
-    async fn pending(&self) -> RequestId {
+    pub(super) async fn pending(&self) -> RequestId {
         let deadline = Instant::now() + Duration::from_secs(20);
         let filter = Filter {
             statuses: vec![Status::Pending],
@@ -83,7 +88,7 @@ impl World {
     }
 
     /// Ada looks at the request and says this about it.
-    async fn say(&self, id: &RequestId, decision: Decision) -> Result<Request, Refusal> {
+    pub(super) async fn say(&self, id: &RequestId, decision: Decision) -> Result<Request, Refusal> {
         let shown = requests::show(&self.person, id)?;
         let said = Verdict {
             version: verdict::VERSION,
@@ -145,7 +150,7 @@ fn trust() -> SignedTrust {
     signed
 }
 
-fn update(price: f64) -> Value {
+pub(super) fn update(price: f64) -> Value {
     json!({"sql": UPDATE, "params": [price, "lamp"], "reason": "spring sale"})
 }
 

@@ -61,6 +61,9 @@ impl Program {
         let mut command = Command::new(binary());
         command
             .args(self.arguments())
+            // Nobody's own desktop is to show what a test does.
+            .env_remove("DISPLAY")
+            .env_remove("WAYLAND_DISPLAY")
             .envs(self.environment.iter().map(|(k, v)| (k, v)))
             .current_dir(self.folder.path())
             .stderr(Stdio::from(log.unwrap()))
