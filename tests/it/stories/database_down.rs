@@ -131,6 +131,43 @@ async fn comes_and_goes(kind: Kind) {
     server.stop();
 }
 
+/// The server is gone after it was told to commit and before it said that it had: the change stands,
+/// and nobody could know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_was_not_confirmed_is_said_to_be_unknown() {
+    let Some(mut server) = Server::install(Kind::Postgres) else {
+        return skip("stories::database_down", "no PostgreSQL on this machine");
+    };
+    let config = format!(
+        "[targets.main]\nurl = \"{}\"\nallow = [\"read\", \"write\"]\nallow_privileged_login = true\n",
+        server.url()
+    );
+    let program = Program::with_config(&config);
+    let mut raw = Raw::start(&program, Era::Modern).await;
+    server.start();
+    server.run("CREATE TABLE things (n int)");
+    // From now on a commit waits for a second server, which never comes.
+    server.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    server.run("SELECT pg_reload_conf()");
+    let change = json!({"sql": "INSERT INTO things VALUES (7)"});
+    raw.call_soon("sql_execute", &change).await;
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while !server.activity().contains("SyncRep") {
+        assert!(Instant::now() < deadline, "{}", server.activity());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    server.stop();
+    let answer = raw.message().await.unwrap();
+    assert_eq!(refusal(&answer)["code"], "outcome_unknown", "{answer}");
+    wait_for(&program, "execution.unknown").await;
+    server.start();
+    let count = json!({"sql": "SELECT n FROM things"});
+    let answer = raw.call("sql_execute", &count).await;
+    assert_eq!(content(&answer)["rows"], json!([[7]]), "{answer}");
+    raw.finish().await;
+    server.stop();
+}
+
 /// Calls fail soon, and say why.
 async fn is_down(raw: &mut Raw) {
     for sql in ["SELECT 1", "INSERT INTO things VALUES (0)"] {
