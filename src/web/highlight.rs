@@ -5,6 +5,7 @@
 //! never greyed out: MySQL's `/*! ... */` is code, and `--` begins a comment there only before a space.
 
 use crate::core::engine::Engine;
+use crate::core::visible::{Part, parts};
 use crate::web::text::{Piece, push};
 
 const COMMENT: &str = "comment";
@@ -16,18 +17,57 @@ const PLACEHOLDER: &str = "placeholder";
 const QUOTED: &str = "quoted";
 const STRING: &str = "string";
 
-/// A statement in pieces.
+/// A statement in pieces. What is odd about it is found in the whole, not token by token.
 pub(super) fn statement(engine: Engine, sql: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
-    let mut rest = sql;
-    while let Some(first) = rest.chars().next() {
-        let (class, length) = token(engine, rest, first);
-        let length = length.max(first.len_utf8());
-        let (this, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
-        push(&mut pieces, class, this);
-        rest = after;
+    let mut tokens = Tokens {
+        engine,
+        rest: sql,
+        class: NAME,
+        left: 0,
+    };
+    for part in parts(sql) {
+        match part {
+            Part::Plain(text) => {
+                for (at, c) in text.char_indices() {
+                    let c = text.get(at..at + c.len_utf8()).unwrap_or_default();
+                    push(&mut pieces, tokens.class_of(c.len()), Part::Plain(c));
+                }
+            }
+            Part::Odd(c) => push(&mut pieces, tokens.class_of(c.len_utf8()), part),
+            Part::Blanks(text) => {
+                for c in text.chars() {
+                    tokens.class_of(c.len_utf8());
+                }
+                push(&mut pieces, NAME, part);
+            }
+        }
     }
     pieces
+}
+
+/// The tokens of a statement, character by character.
+struct Tokens<'t> {
+    engine: Engine,
+    rest: &'t str,
+    class: &'static str,
+    /// Bytes of the token at hand that are still to come.
+    left: usize,
+}
+
+impl Tokens<'_> {
+    /// What the next character, of so many bytes, belongs to.
+    fn class_of(&mut self, bytes: usize) -> &'static str {
+        if self.left == 0
+            && let Some(first) = self.rest.chars().next()
+        {
+            let (class, length) = token(self.engine, self.rest, first);
+            (self.class, self.left) = (class, length.max(first.len_utf8()));
+        }
+        self.left = self.left.saturating_sub(bytes);
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
+        self.class
+    }
 }
 
 /// What stands at the beginning of the text, and how many bytes of it.

@@ -1,11 +1,13 @@
 //! Text of others, made safe to look at: what could hide or reorder it is shown by its name.
 //!
 //! HTML is escaped by the templates. What remains are characters that a browser obeys instead of
-//! showing them: controls, bidirectional marks (CVE-2021-42574), zero-width and unusual spaces.
+//! showing them: controls, bidirectional marks (CVE-2021-42574), zero-width and unusual spaces. Which
+//! these are is the same everywhere: `core/visible.rs`.
 
 use askama::Template;
 
 use crate::core::time::Timestamp;
+use crate::core::visible::{Part, counted, parts};
 
 /// A piece of text with how it is to be marked; empty for plain text.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,52 +60,42 @@ impl When {
 /// Marks a character that is shown by its name.
 pub(super) const ODD: &str = "odd";
 
-/// Puts text into pieces of one class, with a piece of its own for each odd character.
-pub(super) fn push(pieces: &mut Vec<Piece>, class: &'static str, text: &str) {
-    for c in text.chars() {
-        match odd(c) {
-            Some(name) => pieces.push(Piece {
-                class: ODD,
-                text: name,
+/// Adds a part of a text, in its class if it is shown as it is.
+pub(super) fn push(pieces: &mut Vec<Piece>, class: &'static str, part: Part<'_>) {
+    let odd = |text| Piece { class: ODD, text };
+    match part {
+        Part::Odd(c) => pieces.push(odd(name(c))),
+        Part::Blanks(blanks) => pieces.push(odd(format!("\n{}\n", counted(blanks)))),
+        Part::Plain(text) => match pieces.last_mut().filter(|last| last.class == class) {
+            Some(last) => last.text.push_str(text),
+            None => pieces.push(Piece {
+                class,
+                text: text.to_owned(),
             }),
-            None => match pieces.last_mut().filter(|last| last.class == class) {
-                Some(last) => last.text.push(c),
-                None => pieces.push(Piece {
-                    class,
-                    text: c.to_string(),
-                }),
-            },
-        }
+        },
     }
 }
 
 /// Text in pieces.
 pub(super) fn pieces(text: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
-    push(&mut pieces, "", text);
+    for part in parts(text) {
+        push(&mut pieces, "", part);
+    }
     pieces
 }
 
 /// Text on one line: odd characters and line breaks by their names.
 pub(super) fn line(text: &str) -> String {
-    let show = |c: char| match c {
-        '\n' | '\t' => format!("\u{2039}{}\u{203a}", name(c)),
-        c => odd(c).map_or_else(|| c.to_string(), |name| format!("\u{2039}{name}\u{203a}")),
+    let quoted = |name: &str| format!("\u{2039}{name}\u{203a}");
+    let show = |part| match part {
+        Part::Odd(c) => quoted(&name(c)),
+        Part::Blanks(blanks) => quoted(&counted(blanks)),
+        Part::Plain(text) => text
+            .replace('\n', &quoted(&name('\n')))
+            .replace('\t', &quoted(&name('\t'))),
     };
-    text.chars().map(show).collect()
-}
-
-/// The name of a character that would not be seen as what it is.
-fn odd(c: char) -> Option<String> {
-    let hidden = c.is_control() && c != '\n' && c != '\t'
-        || c.is_whitespace() && !matches!(c, ' ' | '\n' | '\t')
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffc}' | '\u{e000}'..='\u{f8ff}'
-            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{10ffff}');
-    hidden.then(|| name(c))
+    parts(text).into_iter().map(show).collect()
 }
 
 fn name(c: char) -> String {
