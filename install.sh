@@ -7,6 +7,10 @@
 #   ./install.sh --debug         build faster, run slower: for a first look
 #   ./install.sh --check         only see (and install) what a build needs
 #   ./install.sh --uninstall     remove PREFIX/bin/secondkey
+#   ./install.sh --separate      Linux, as root: install into /usr/local/bin, with an OS user, folders and a
+#                                systemd unit for `secondkey agent`; with --uninstall, remove unit and binary
+#   --client USER                with --separate: let this user connect to the agent; repeatable
+#   --dry-run                    with --separate: only say what would be done
 #   --yes                        install missing packages without asking
 #
 # What is missing is installed with apt-get when this runs as root, after asking when there is somebody
@@ -16,27 +20,35 @@ set -eu
 cd "$(dirname "$0")"
 
 needs_rust=1.94
-prefix=${HOME:-/root}/.local
-profile=release demo=no check=no uninstall=no yes=no
+prefix=
+profile=release demo=no check=no uninstall=no yes=no separate=no dry=no clients=
 
 say() { printf '%s\n' "$*"; }
 fail() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 
 while [ $# -gt 0 ]; do
   case $1 in
-    --prefix) [ $# -gt 1 ] || fail "--prefix needs a folder"; prefix=$2; shift ;;
-    --prefix=*) prefix=${1#--prefix=} ;;
+    --prefix) [ $# -gt 1 ] && [ -n "$2" ] || fail "--prefix needs a folder"; prefix=$2; shift ;;
+    --prefix=?*) prefix=${1#--prefix=} ;;
+    --separate) separate=yes ;;
+    --client) [ $# -gt 1 ] || fail "--client needs a user"; clients="$clients $2"; shift ;;
+    --dry-run) dry=yes ;;
     --demo) demo=yes ;;
     --debug) profile=debug ;;
     --check) check=yes ;;
     --uninstall) uninstall=yes ;;
     --yes | -y) yes=yes ;;
-    --help | -h) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --help | -h) sed -n '2,18s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) fail "unknown option $1 (see --help)" ;;
   esac
   shift
 done
-[ -n "$prefix" ] || fail "--prefix needs a folder"
+if [ $separate = no ]; then
+  [ $dry = no ] && [ -z "$clients" ] || fail "--client and --dry-run belong to --separate"
+  prefix=${prefix:-${HOME:-/root}/.local}
+else
+  prefix=${prefix:-/usr/local}
+fi
 installed=$prefix/bin/secondkey
 
 # --- what a build needs --------------------------------------------------------------------------
@@ -147,6 +159,185 @@ copy() {
   esac
 }
 
+# --- an agent of its own user --------------------------------------------------------------------
+
+# With DESTDIR=DIR all of it goes below DIR, accounts included: for packages and tests.
+root=${DESTDIR:-}
+user=secondkey group=secondkey-clients
+unit=$root/etc/systemd/system/secondkey.service
+etc=/etc/secondkey state=/var/lib/secondkey run=/run/secondkey
+
+# Does something as it is written, or says what it would be.
+do_it() { if [ $dry = yes ]; then say "  $*"; else "$@"; fi; }
+
+id_of() { # passwd or group, name
+  if [ -n "$root" ]; then sed -n "s/^$2:[^:]*:\([0-9]*\):.*/\1/p" "$root/etc/$1"
+  else getent "$1" "$2" | cut -d: -f3; fi
+}
+
+account_tool() { # useradd, groupadd, usermod, with arguments
+  tool=$1; shift
+  if [ -n "$root" ]; then do_it "$tool" --prefix "$root" "$@"; else do_it "$tool" "$@"; fi
+}
+
+folder() { # path, owner, group, mode
+  do_it mkdir -p "$root$1"
+  do_it chown "$2:$3" "$root$1"
+  do_it chmod "$4" "$root$1"
+}
+
+write_unit() {
+  cat <<UNIT
+[Unit]
+Description=SecondKey agent: holds the database credentials, and runs what people and policy allow
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+Type=exec
+ExecStart=$installed agent --socket $run/agent.sock --config $etc/secondkey.toml --state $state
+Restart=on-failure
+# The socket gets this group: its members may connect.
+User=$user
+Group=$group
+SupplementaryGroups=$user
+UMask=0077
+RuntimeDirectory=secondkey
+RuntimeDirectoryMode=0750
+StateDirectory=secondkey
+StateDirectoryMode=0700
+# For secrets by \`env:NAME\`, as NAME=VALUE lines that root alone can read.
+EnvironmentFile=-$etc/environment
+# An SQLite database elsewhere than in $state needs a drop-in with ReadWritePaths=ITS-FOLDER.
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+LimitCORE=0
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+}
+
+write_config() {
+  cat <<'CONFIG'
+# What the agent serves. See docs/configuration.md. Passwords: `password = "file:NAME"`, in this folder and
+# readable by the group secondkey alone, or `env:NAME` with /etc/secondkey/environment.
+#
+# [targets.orders]
+# url = "postgres://app_ro@db.internal/orders"
+# password = "env:ORDERS_PASSWORD"
+# environment = "production"
+#
+# Whoever may use the socket is served: the members of the group secondkey-clients. To say it here as well:
+# [agent]
+# clients = ["ada", "group:dev"]
+CONFIG
+}
+
+# Writes a file in one step: a service that is running never sees half of it.
+put() { # what writes it, path, owner, group, mode
+  if [ $dry = yes ]; then
+    say "  write $2, $3:$4, mode $5:"
+    $1 | sed 's/^/    | /'
+    return
+  fi
+  mkdir -p "$(dirname "$2")"
+  $1 >"$2.new.$$"
+  chown "$3:$4" "$2.new.$$" && chmod "$5" "$2.new.$$" && mv -f "$2.new.$$" "$2"
+}
+
+systemd_runs() { [ -z "$root" ] && [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1; }
+
+need_root() {
+  [ "$(uname -s)" = Linux ] || fail "--separate is for Linux: it needs useradd, and systemd or a service of your own"
+  [ $dry = yes ] || [ "$(id -u)" = 0 ] || fail "--separate needs root; build as yourself, then: sudo SECONDKEY_BINARY=target/release/secondkey ./install.sh --separate"
+  for tool in useradd groupadd usermod; do
+    command -v $tool >/dev/null 2>&1 || fail "--separate needs $tool (Debian, Ubuntu: passwd; Fedora: shadow-utils; Alpine: shadow)"
+  done
+}
+
+# Safe to run again: what is there is kept, and made right where owners or permissions are not.
+set_up() {
+  [ -n "$(id_of group $user)" ] || account_tool groupadd --system $user
+  [ -n "$(id_of group $group)" ] || account_tool groupadd --system $group
+  [ -n "$(id_of passwd $user)" ] || account_tool useradd --system --gid $user --no-create-home --home-dir $state --shell /usr/sbin/nologin $user
+  for client in $clients; do
+    [ $dry = yes ] || [ -n "$(id_of passwd "$client")" ] || fail "there is no user $client"
+    account_tool usermod --append --groups $group "$client"
+  done
+  if [ $dry = yes ]; then uid=$user gid=$user cid=$group
+  else uid=$(id_of passwd $user) gid=$(id_of group $user) cid=$(id_of group $group); fi
+  folder $etc 0 "$gid" 0750
+  folder $state "$uid" "$cid" 0700
+  folder $run "$uid" "$cid" 0750
+  fresh=no
+  if [ ! -e "$root$etc/secondkey.toml" ]; then
+    fresh=yes
+    put write_config "$root$etc/secondkey.toml" 0 "$gid" 0640
+  fi
+  put write_unit "$unit" 0 0 0644
+  if systemd_runs; then
+    do_it systemctl daemon-reload
+    [ $fresh = yes ] || do_it systemctl try-restart secondkey.service
+  fi
+}
+
+say_what_is_next() {
+  say ""
+  say "Next:"
+  say "  1. Write your databases into $etc/secondkey.toml."
+  if systemd_runs; then
+    say "  2. systemctl enable --now secondkey"
+  else
+    say "  2. systemd does not run here. Start the agent by hand, or from the service manager there is:"
+    say "       setpriv --reuid=$user --regid=$group --groups=$user \\"
+    say "         $installed agent --socket $run/agent.sock --config $etc/secondkey.toml --state $state"
+    say "     $run has to be there after each start of the machine: owner $user, group $group, mode 0750."
+  fi
+  say "  3. Let users connect, who then log in again: usermod -aG $group USER"
+  say "  4. As such a user: secondkey doctor --agent unix:$run/agent.sock"
+  say "     and for a client: secondkey mcp --agent unix:$run/agent.sock"
+  say "  5. The first key, as whoever approves: secondkey trust init --new --to first.json"
+  say "     then as root: setpriv --reuid=$user --regid=$group --groups=$user $installed trust install first.json --state $state"
+}
+
+take_down() {
+  if systemd_runs && [ -e "$unit" ]; then do_it systemctl disable --now secondkey.service; fi
+  do_it rm -f "$unit" "$root$installed"
+  if systemd_runs; then do_it systemctl daemon-reload; fi
+  [ $dry = yes ] || say "Removed $unit and $root$installed."
+  say "Left alone: $etc (configuration), $state (audit log, keys), the user $user and the groups $user and $group."
+}
+
+if [ $separate = yes ]; then
+  need_root
+  [ $uninstall = no ] || { take_down; exit 0; }
+  if [ $dry = yes ]; then
+    say "This would install $installed, then do:"
+    set_up
+    say_what_is_next
+    exit 0
+  fi
+fi
+
 [ $uninstall = no ] || { remove; exit 0; }
 if [ -z "${SECONDKEY_BINARY:-}" ]; then
   check_needs
@@ -154,5 +345,14 @@ if [ -z "${SECONDKEY_BINARY:-}" ]; then
   build
 fi
 [ $check = no ] || exit 0
+if [ $separate = yes ]; then
+  accounts=$prefix prefix=$root$prefix installed=$root$installed
+  copy
+  prefix=$accounts installed=${installed#"$root"}
+  set_up
+  say "The agent's user, folders and unit are set up."
+  say_what_is_next
+  exit 0
+fi
 copy
 [ $demo = no ] || exec "$installed" demo

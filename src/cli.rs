@@ -3,9 +3,11 @@
 //! Exit codes: 0 done; 1 failed or refused; 2 wrong usage or configuration; 3 waits for a person; 4
 //! will not run any more.
 
+mod agent;
 mod approve;
 mod audit;
 mod demo;
+mod desk;
 mod doctor;
 mod keys;
 mod mcp;
@@ -78,6 +80,7 @@ struct Shared {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Agent(agent::AgentArgs),
     Approve(approve::ApproveArgs),
     Audit(audit::AuditArgs),
     Demo(demo::DemoArgs),
@@ -130,6 +133,9 @@ enum Failure {
     /// The outside world did not play along.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// The command line does not fit together.
+    #[error("{0}")]
+    Misused(Refusal),
     /// Nothing was signed.
     #[error("{0}")]
     Unsigned(#[from] signing::Unsigned),
@@ -162,7 +168,8 @@ pub fn main() -> ExitCode {
 fn runtime(command: &Command) -> std::io::Result<Runtime> {
     let mut builder = match command {
         Command::Mcp(args) if args.is_for_one_client() => Builder::new_current_thread(),
-        Command::Approve(_)
+        Command::Agent(_)
+        | Command::Approve(_)
         | Command::Audit(_)
         | Command::Demo(_)
         | Command::Doctor(_)
@@ -183,6 +190,7 @@ pub fn command() -> clap::Command {
 
 async fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
+        Command::Agent(args) => agent::run(args, cli.shared).await,
         Command::Approve(args) => approve::run(args, cli.shared).await,
         Command::Audit(args) => audit::run(args, cli.shared).await,
         Command::Demo(args) => demo::run(args).await,
@@ -217,12 +225,12 @@ impl Failure {
                 Exit::Misused
             }
             Self::Refused(refusal) => {
-                let hint = refusal
-                    .hint
-                    .map(|hint| format!("\nhint: {hint}"))
-                    .unwrap_or_default();
-                output::complain(&format!("{}{hint} ({})", refusal.message, refusal.code));
+                complain(&refusal);
                 Exit::Failed
+            }
+            Self::Misused(refusal) => {
+                complain(&refusal);
+                Exit::Misused
             }
             Self::Io(error) => {
                 output::complain(&error.to_string());
@@ -234,6 +242,14 @@ impl Failure {
             }
         }
     }
+}
+
+fn complain(refusal: &Refusal) {
+    let hint = refusal.hint.as_ref();
+    let hint = hint
+        .map(|hint| format!("\nhint: {hint}"))
+        .unwrap_or_default();
+    output::complain(&format!("{}{hint} ({})", refusal.message, refusal.code));
 }
 
 impl From<Exit> for ExitCode {

@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 pub use home::{Home, Log, LogFormat};
 pub use notify::{Notify, WebhookConfig};
@@ -28,6 +28,8 @@ pub use os_user::user_id;
 pub use problem::{Place, Problem, Problems};
 pub use surroundings::{Environment, Surroundings};
 
+use crate::core::account::Account;
+use crate::core::level::What;
 use crate::core::limits::Limits;
 use crate::core::review::Settings;
 use crate::core::target::Target;
@@ -66,12 +68,43 @@ pub struct Config {
     pub agent_policy: Option<PathBuf>,
     /// How people are told that something waits for them.
     pub notify: Notify,
+    /// Who may connect to the agent's socket; nothing where its permissions alone say so.
+    pub clients: Option<Vec<Account>>,
+    /// Who sees everybody's requests there, besides the signers of the trust file.
+    pub approvers: Vec<Account>,
     /// What becomes of what the review rules find.
     pub review: Settings,
+    /// The files that secrets were read from.
+    pub secret_files: Vec<PathBuf>,
     /// The configuration file that was read.
     pub file: Option<PathBuf>,
     /// What is allowed but should be known.
     pub warnings: Vec<Problem>,
+}
+
+impl Config {
+    /// The files that the set-up stands on, as far as the configuration names them.
+    pub fn files(&self) -> Vec<(What, PathBuf)> {
+        let one = |what, path: Option<&PathBuf>| path.map(|path| (what, path.clone()));
+        let named = [
+            Some((What::State, self.home.state_dir.clone())),
+            one(What::Configuration, self.file.as_ref()),
+            one(What::Policy, self.policy.as_ref()),
+            one(What::Policy, self.agent_policy.as_ref()),
+        ];
+        let secrets = self.secret_files.iter();
+        let databases = self.targets.iter().filter_map(|target| {
+            let path = target.url.expose_secret().strip_prefix("sqlite:")?;
+            Some((What::Database, PathBuf::from(path)))
+        });
+        let secrets = secrets.map(|path| (What::Secret, path.clone()));
+        named
+            .into_iter()
+            .flatten()
+            .chain(secrets)
+            .chain(databases)
+            .collect()
+    }
 }
 
 /// One target, with what it takes to reach it.
@@ -119,8 +152,13 @@ pub fn load(flags: &Flags, around: &Surroundings) -> Result<Config, Problems> {
     let agent_policy = reading.policy(written.agent_policy.as_ref(), folder);
     let notify = reading.notify(&written.notify, folder);
     let review = reading.review(&written.review);
+    let clients = reading.accounts(written.clients.clone());
+    let approvers = reading
+        .accounts(written.approvers.clone())
+        .unwrap_or_default();
     let targets = targets(written, given, path.as_deref(), &mut reading);
     let (problems, warnings) = (reading.problems, reading.warnings);
+    let secret_files = reading.secret_files;
     problems.unless_any(home.map(|home| Config {
         home,
         targets,
@@ -128,7 +166,10 @@ pub fn load(flags: &Flags, around: &Surroundings) -> Result<Config, Problems> {
         policy,
         agent_policy,
         notify,
+        clients,
+        approvers,
         review,
+        secret_files,
         file: path,
         warnings,
     }))

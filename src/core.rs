@@ -1,6 +1,7 @@
 //! DECIDES. Pure: values in, decisions out. No async, clock, environment, file, socket or driver,
 //! and no import from any other layer.
 
+pub mod account;
 pub mod answer;
 pub mod approval;
 pub mod audit;
@@ -8,6 +9,7 @@ pub mod checks;
 pub mod engine;
 pub mod exact;
 pub mod ids;
+pub mod level;
 pub mod limits;
 pub mod notice;
 pub mod policy;

@@ -2,6 +2,8 @@
 //!
 //! Read in this order: [`core`] decides, [`config`] reads, [`store`] remembers, [`exec`] runs,
 //! [`agent`] executes, [`broker`] combines, [`notify`] tells people, [`mcp`], [`web`] and [`cli`] are the faces, and [`boot`] puts
+//! [`agent`] executes, [`broker`] combines, [`wire`] is what processes say to each other, [`mcp`], [`socket`],
+//! [`web`] and [`cli`] are the faces, and [`boot`] puts
 //! the parts together. Imports point down only; `docs/architecture.md` is the map.
 
 pub mod agent;
@@ -17,6 +19,9 @@ pub mod ids;
 pub mod mcp;
 pub mod notify;
 pub mod policies;
+pub mod socket;
 pub mod store;
+pub mod system;
 pub mod telemetry;
 pub mod web;
+pub mod wire;

@@ -1,6 +1,7 @@
 //! FACE: the MCP server. Thin: it turns calls into questions for the broker and answers into
 //! results. Every tool call passes [`call`], and there is no other way in.
 
+pub mod bridge;
 pub mod call;
 pub mod http;
 pub mod prompts;
@@ -25,6 +26,7 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 
 use crate::broker::{Broker, Caller};
+use crate::core::level::Level;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::statement::Effect;
 use crate::core::target::Target;
@@ -38,6 +40,7 @@ const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 pub struct Server {
     broker: Arc<Broker>,
     os_user: Arc<str>,
+    level: Level,
     alone: Arc<[Listed]>,
     with_people: Arc<[Listed]>,
 }
@@ -52,8 +55,27 @@ impl Server {
         Self {
             broker,
             os_user: os_user.into(),
+            level: Level::Guarded,
             alone: alone.map(|tool| list(tool, writes)).collect(),
             with_people: Tool::ALL.into_iter().map(|tool| list(tool, true)).collect(),
+        }
+    }
+
+    /// The same for another user of this machine.
+    #[must_use]
+    pub fn for_user(&self, os_user: &str) -> Self {
+        Self {
+            os_user: os_user.into(),
+            ..self.clone()
+        }
+    }
+
+    /// The same, with this to say of what the set-up holds against.
+    #[must_use]
+    pub fn at_level(&self, level: Level) -> Self {
+        Self {
+            level,
+            ..self.clone()
         }
     }
 

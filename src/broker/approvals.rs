@@ -33,7 +33,7 @@ pub(super) async fn ask_people(
     caller: &Caller,
     (request, prepared): (&RequestId, &Prepared<'_>),
     ((workspace, needs), refused): ((Judgement, Refusal), Draft),
-    (turn, cancel): (Turn<'_>, CancellationToken),
+    (turn, cancel): (Turn, CancellationToken),
 ) -> Result<Answer, Refusal> {
     let filed = ask(broker, caller, (request, prepared), (workspace, needs)).await;
     if let Err(refusal) = filed {

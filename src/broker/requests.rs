@@ -65,13 +65,19 @@ pub fn waiting(state: &State, requester: &Principal, most: usize) -> Result<usiz
 /// Refused where the record was changed by hand so that its parts are no longer about one thing.
 pub fn show(state: &State, id: &RequestId) -> Result<Shown, Refusal> {
     let request = state.requests().get(id)?;
-    let document = document(&request)?;
-    let requirements = requirements(&request)?;
     let values = if request.status().needs_values() {
         state.requests().values(id)?
     } else {
         None
     };
+    assemble(request, values)
+}
+
+/// Puts the parts of one request together, wherever they come from. Refused unless they are about one
+/// thing: whoever signs believes only what was checked on their own side.
+pub fn assemble(request: Request, values: Option<Values>) -> Result<Shown, Refusal> {
+    let document = document(&request)?;
+    let requirements = requirements(&request)?;
     if let Some(values) = &values {
         check_values(&document, values)?;
     }

@@ -53,7 +53,7 @@ pub async fn submit(
     ask: SqlAsk,
     cancel: CancellationToken,
 ) -> Result<Answer, Refusal> {
-    let turn = broker.turns.take(&cancel).await?;
+    let turn = broker.turns.take(caller, &cancel).await?;
     let request = broker.ids.request();
     let draft = |kind| broker.draft(kind, caller).request(&request);
     let target = broker.target(ask.target.as_deref());
@@ -77,7 +77,7 @@ async fn decided(
     broker: &Broker,
     caller: &Caller,
     asked: (&RequestId, &Prepared<'_>),
-    turn: Turn<'_>,
+    turn: Turn,
     cancel: CancellationToken,
 ) -> Result<Answer, Refusal> {
     let (request, prepared) = asked;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::place::Place;
+use crate::cli::desk::{AgentArgs, Desk};
 use crate::cli::requests::{VoteArgs, vote};
 use crate::cli::{Exit, Failure, Shared};
 use crate::core::approval::Decision;
@@ -25,10 +25,12 @@ pub(super) struct ApproveArgs {
     request: Option<RequestId>,
     #[command(flatten)]
     vote: VoteArgs,
+    #[command(flatten)]
+    agent: AgentArgs,
 }
 
 pub(super) async fn run(args: ApproveArgs, shared: Shared) -> Result<Exit, Failure> {
-    let place = Place::open(shared)?;
-    let done = vote::cast(&place, args.request, &args.vote, Decision::Approve).await;
-    place.close(done).await
+    let desk = Desk::open(&args.agent, shared).await?;
+    let done = vote::cast(&desk, args.request, &args.vote, Decision::Approve).await;
+    desk.close(done).await
 }

@@ -1,5 +1,6 @@
 //! `secondkey doctor`: check a set-up from end to end and say what to mend.
 
+mod agent;
 mod level;
 mod notify;
 mod report;
@@ -12,6 +13,7 @@ use clap::Args;
 use futures::future::join_all;
 
 use crate::boot;
+use crate::cli::desk::AgentArgs;
 use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::config::{self, Config, Place, Problem, Surroundings, TargetConfig};
 use crate::core::statement::Effect;
@@ -27,6 +29,7 @@ const EXAMPLES: &str = "\
 Examples:
   secondkey doctor
   secondkey doctor --database-url orders=env:ORDERS_URL
+  secondkey doctor --agent unix:/run/secondkey/agent.sock
   secondkey doctor --json | jq '.sections[].findings[] | select(.verdict == \"bad\")'";
 
 /// Check the set-up from end to end and say what to mend
@@ -34,7 +37,8 @@ Examples:
 /// Looks at the configuration, the state folder and each target: whether it is reached, what its
 /// login may do, what runs there without approval; and whether people can be told that something waits.
 /// Changes nothing, but that `--notify` sends a message. Ends with 1 when something has
-/// to be mended, with 2 when the configuration cannot be read.
+/// to be mended, with 2 when the configuration cannot be read. With `--agent` it says which level an
+/// agent of another user has, by what you can really do to its files.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct DoctorArgs {
@@ -46,37 +50,62 @@ pub(super) struct DoctorArgs {
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    agent: AgentArgs,
 }
 
 pub(super) async fn run(args: DoctorArgs, shared: Shared) -> Result<Exit, Failure> {
     let around = Surroundings::of_process();
-    let (report, exit) = match config::load(&shared.into_flags(args.databases), &around) {
-        Ok(config) => {
-            telemetry::start(&config.home.log);
-            let report = examine(config, &around, args.notify).await?;
-            let exit = match report.bad() {
-                0 => Exit::Done,
-                _ => Exit::Failed,
-            };
-            (report, exit)
-        }
-        Err(problems) => {
-            let bad = problems.iter().map(|problem| {
-                Check::bad(
-                    format!("{}: {}", problem.place, problem.message),
-                    &*problem.hint,
-                )
-            });
-            let sections = vec![Section::new("configuration", bad)];
-            (Report::new(sections, None), Exit::Misused)
-        }
+    let json = args.json;
+    let local = !args.databases.database_urls.is_empty();
+    let (report, exit) = if let Some(socket) = args.agent.socket(&shared, &around, local)? {
+        let report = agent::examine(&socket).await?;
+        let exit = exit(&report);
+        (report, exit)
+    } else {
+        here(args, shared, &around).await?
     };
-    if args.json {
+    if json {
         output::say(&serde_json::to_string_pretty(&report).map_err(std::io::Error::other)?)?;
     } else {
         output::say(&report.to_string())?;
     }
     Ok(exit)
+}
+
+fn exit(report: &Report) -> Exit {
+    match report.bad() {
+        0 => Exit::Done,
+        _ => Exit::Failed,
+    }
+}
+
+/// The set-up that the flags name, where the client starts the process that holds everything.
+async fn here(
+    args: DoctorArgs,
+    shared: Shared,
+    around: &Surroundings,
+) -> Result<(Report, Exit), Failure> {
+    Ok(
+        match config::load(&shared.into_flags(args.databases), around) {
+            Ok(config) => {
+                telemetry::start(&config.home.log);
+                let report = examine(config, around, args.notify).await?;
+                let exit = exit(&report);
+                (report, exit)
+            }
+            Err(problems) => {
+                let bad = problems.iter().map(|problem| {
+                    Check::bad(
+                        format!("{}: {}", problem.place, problem.message),
+                        &*problem.hint,
+                    )
+                });
+                let sections = vec![Section::new("configuration", bad)];
+                (Report::new(sections, None), Exit::Misused)
+            }
+        },
+    )
 }
 
 async fn examine(config: Config, around: &Surroundings, notify: bool) -> Result<Report, Failure> {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
@@ -9,23 +10,29 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use crate::boot;
+use crate::cli::desk::AgentArgs;
 use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::clock::SystemClock;
-use crate::config::{self, Surroundings};
+use crate::config::{self, Home, Surroundings};
 use crate::core::audit::{Draft, EventKind};
+use crate::core::level::Level;
 use crate::core::refusal::Refusal;
 use crate::core::time::Clock;
 use crate::ids::random;
+use crate::mcp::bridge::{self, Ended};
 use crate::mcp::{Server, http, serve};
+use crate::socket::{Link, link};
 use crate::store::State;
 use crate::telemetry;
 use crate::web::{self, Site};
+use crate::wire::hello::Wants;
 
 const EXAMPLES: &str = "\
 Examples:
   secondkey mcp --database-url sqlite:shop.db
   secondkey mcp --database-url orders=env:ORDERS_URL --database-url stock=file:/run/secrets/stock
-  secondkey mcp --config /etc/secondkey/secondkey.toml --http 127.0.0.1:7320";
+  secondkey mcp --config /etc/secondkey/secondkey.toml --http 127.0.0.1:7320
+  secondkey mcp --agent unix:/run/secondkey/agent.sock";
 
 /// The variable that names the bearer token of `--http`.
 const TOKEN_VARIABLE: &str = "SECONDKEY_HTTP_TOKEN";
@@ -42,6 +49,8 @@ pub(super) struct McpArgs {
     /// and a bearer token, which `SECONDKEY_HTTP_TOKEN` can set
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
+    #[command(flatten)]
+    agent: AgentArgs,
 }
 
 impl McpArgs {
@@ -53,6 +62,10 @@ impl McpArgs {
 
 pub(super) async fn run(args: McpArgs, shared: Shared) -> Result<Exit, Failure> {
     let around = Surroundings::of_process();
+    let local = args.http.is_some() || !args.databases.database_urls.is_empty();
+    if let Some(socket) = args.agent.socket(&shared, &around, local)? {
+        return bridged(shared, &around, &socket).await;
+    }
     let config = config::load(&shared.into_flags(args.databases), &around)?;
     telemetry::start(&config.home.log);
     for warning in &config.warnings {
@@ -69,7 +82,11 @@ pub(super) async fn run(args: McpArgs, shared: Shared) -> Result<Exit, Failure> 
     let closing = CancellationToken::new();
     close_when_asked(closing.clone());
     let page = closing.child_token();
-    serve_page(&local.state, &around, page.clone());
+    serve_page(
+        &local.state,
+        (&around.os_user(), Level::Guarded),
+        page.clone(),
+    );
     if let Some(courier) = local.courier.take() {
         tokio::spawn(courier.run(page.clone()));
     }
@@ -83,10 +100,33 @@ pub(super) async fn run(args: McpArgs, shared: Shared) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
+/// Passes this client's bytes on to an agent of another user, and its answers back.
+async fn bridged(shared: Shared, around: &Surroundings, socket: &Path) -> Result<Exit, Failure> {
+    let home = Home::find(&shared.into_flags(Databases::default()), around)?;
+    telemetry::start(&home.log);
+    let link = Link::open(socket, Wants::Mcp).await?;
+    tracing::info!(agent = %link.welcome.agent, you = %link.welcome.you, "connected");
+    let (reader, writer) = link.into_parts();
+    let closing = CancellationToken::new();
+    close_when_asked(closing.clone());
+    let ended = tokio::select! {
+        ended = bridge::bridge(reader, writer) => ended?,
+        () = closing.cancelled() => Ended::Client,
+    };
+    match ended {
+        Ended::Client => Ok(Exit::Done),
+        Ended::Agent => Err(Failure::Refused(link::ended(socket))),
+    }
+}
+
 /// Serves the web page beside everything else, while no other process does. A client is served whether
 /// or not that works.
-fn serve_page(state: &State, around: &Surroundings, closing: CancellationToken) {
-    match Site::new(state.clone(), web::PORT, &around.os_user()) {
+pub(super) fn serve_page(
+    state: &State,
+    (os_user, level): (&str, Level),
+    closing: CancellationToken,
+) {
+    match Site::new(state.clone(), web::PORT, os_user, level) {
         Ok(site) => drop(tokio::spawn(web::keep_serving(site, closing))),
         Err(error) => tracing::warn!(%error, "the page is not served"),
     }

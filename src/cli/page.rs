@@ -1,21 +1,26 @@
 //! `secondkey page`: serve the web page alone, or print a link that lets a browser in.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::boot;
+use crate::cli::desk::{self, AgentArgs};
 use crate::cli::mcp::close_when_asked;
 use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::clock::SystemClock;
 use crate::config::{self, Flags, Home, Surroundings};
 use crate::core::ids::RequestId;
-use crate::core::refusal::Refusal;
+use crate::core::level::Level;
+use crate::core::refusal::{Code, Refusal};
+use crate::socket::Link;
 use crate::store::State;
 use crate::telemetry;
 use crate::web::{self, Site};
+use crate::wire::hello::Wants;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,10 +44,15 @@ pub(super) struct PageArgs {
     /// Serve on another port. Passkeys are bound to the port that they were made on
     #[arg(long, value_name = "PORT", default_value_t = web::PORT, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
+    #[command(flatten)]
+    agent: AgentArgs,
 }
 
 pub(super) async fn run(args: PageArgs, shared: Shared) -> Result<Exit, Failure> {
     let around = Surroundings::of_process();
+    if let Some(socket) = args.agent.socket(&shared, &around, false)? {
+        return of_agent(&args, &socket).await;
+    }
     let flags = shared.into_flags(Databases::default());
     let home = Home::find(&flags, &around)?;
     telemetry::start(&home.log);
@@ -53,7 +63,8 @@ pub(super) async fn run(args: PageArgs, shared: Shared) -> Result<Exit, Failure>
         state.close().await.map_err(Refusal::from)?;
         return Ok(Exit::Done);
     }
-    let site = Site::new(state.clone(), args.port, &around.os_user()).map_err(Refusal::from)?;
+    let site = Site::new(state.clone(), args.port, &around.os_user(), Level::Guarded)
+        .map_err(Refusal::from)?;
     let closing = CancellationToken::new();
     close_when_asked(closing.clone());
     tell_people(&flags, &around, &state, closing.clone());
@@ -88,6 +99,20 @@ fn tell_people(flags: &Flags, around: &Surroundings, state: &State, closing: Can
             }
         },
     }
+}
+
+/// An agent serves its page itself; what it gives out is a link.
+async fn of_agent(args: &PageArgs, socket: &Path) -> Result<Exit, Failure> {
+    if !args.link {
+        let sentence = "the agent serves its page itself";
+        let refusal = Refusal::new(Code::InvalidArgument, sentence);
+        return Err(Failure::Misused(
+            refusal.hint("add `--link` for a link that lets this browser in"),
+        ));
+    }
+    let mut link = Link::open(socket, Wants::People).await?;
+    output::say(&desk::page_link(&mut link, args.request.clone()).await?)?;
+    Ok(Exit::Done)
 }
 
 fn port_taken(error: &io::Error, port: u16) -> io::Error {

@@ -11,13 +11,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use crate::broker::requests;
-use crate::cli::place::{Place, person};
+use crate::cli::desk::{AgentArgs, Desk};
 use crate::cli::{Exit, Failure, Shared, output};
 use crate::core::approval::Decision;
 use crate::core::ids::RequestId;
 use crate::core::quantity;
-use crate::core::refusal::Refusal;
 use crate::core::request::Status;
 use crate::store::requests::Filter;
 
@@ -36,6 +34,8 @@ const LONGEST_WAIT: Duration = Duration::from_hours(48);
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct RequestsArgs {
+    #[command(flatten)]
+    agent: AgentArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -151,24 +151,24 @@ struct WatchArgs {
 }
 
 pub(super) async fn run(args: RequestsArgs, shared: Shared) -> Result<Exit, Failure> {
-    let place = Place::open(shared)?;
+    let desk = Desk::open(&args.agent, shared).await?;
     let done = match args.command {
-        Command::List(args) => list(&place, args),
-        Command::Show(args) => show(&place, &args),
-        Command::Wait(args) => wait(&place, &args).await,
+        Command::List(args) => list(&desk, args).await,
+        Command::Show(args) => show(&desk, &args).await,
+        Command::Wait(args) => wait(&desk, &args).await,
         Command::Approve(args) => {
-            vote::cast(&place, Some(args.request), &args.vote, Decision::Approve).await
+            vote::cast(&desk, Some(args.request), &args.vote, Decision::Approve).await
         }
         Command::Reject(args) => {
-            vote::cast(&place, Some(args.request), &args.vote, Decision::Reject).await
+            vote::cast(&desk, Some(args.request), &args.vote, Decision::Reject).await
         }
-        Command::Cancel(args) => cancel(&place, &args).await,
-        Command::Watch(args) => watch::run(&place, args.json).await,
+        Command::Cancel(args) => cancel(&desk, &args).await,
+        Command::Watch(args) => watch::run(&desk, args.json).await,
     };
-    place.close(done).await
+    desk.close(done).await
 }
 
-fn list(place: &Place, args: ListArgs) -> Result<Exit, Failure> {
+async fn list(desk: &Desk, args: ListArgs) -> Result<Exit, Failure> {
     let filter = Filter {
         statuses: args.status,
         target: args.target,
@@ -176,9 +176,9 @@ fn list(place: &Place, args: ListArgs) -> Result<Exit, Failure> {
         limit: args.limit,
         ..Filter::default()
     };
-    let page = requests::list(&place.state, &filter)?;
+    let page = desk.list(filter).await?;
     for damaged in &page.damaged {
-        output::complain(&damaged.to_string());
+        output::complain(damaged);
     }
     if args.json {
         for summary in &page.requests {
@@ -195,8 +195,8 @@ fn list(place: &Place, args: ListArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn show(place: &Place, args: &ShowArgs) -> Result<Exit, Failure> {
-    let shown = requests::show(&place.state, &args.request)?;
+async fn show(desk: &Desk, args: &ShowArgs) -> Result<Exit, Failure> {
+    let shown = desk.show(&args.request).await?;
     let text = if args.json {
         json::shown(&shown)
     } else {
@@ -206,11 +206,10 @@ fn show(place: &Place, args: &ShowArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn wait(place: &Place, args: &WaitArgs) -> Result<Exit, Failure> {
+async fn wait(desk: &Desk, args: &WaitArgs) -> Result<Exit, Failure> {
     let decided = |request: &crate::core::request::Request| exit(request.status()) != Exit::Pending;
     let timeout = args.timeout.unwrap_or(LONGEST_WAIT);
-    let waited = place.state.requests().wait(&args.request, timeout, decided);
-    let request = waited.await.map_err(Refusal::from)?;
+    let request = desk.wait(&args.request, timeout, decided).await?;
     let status = request.status();
     if args.json {
         output::say(&json::request(&request))?;
@@ -220,8 +219,8 @@ async fn wait(place: &Place, args: &WaitArgs) -> Result<Exit, Failure> {
     Ok(exit(status))
 }
 
-async fn cancel(place: &Place, args: &CancelArgs) -> Result<Exit, Failure> {
-    let request = requests::cancel(&place.state, &args.request, &person(&place.around)).await?;
+async fn cancel(desk: &Desk, args: &CancelArgs) -> Result<Exit, Failure> {
+    let request = desk.cancel(&args.request).await?;
     if args.json {
         output::say(&json::request(&request))?;
     } else {

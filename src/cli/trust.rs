@@ -5,16 +5,14 @@ mod print;
 mod start;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::broker::votes::pinned;
-use crate::cli::place::Place;
+use crate::cli::desk::{AgentArgs, Desk};
 use crate::cli::{Exit, Failure, Shared, output};
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::refusal::{Code, Refusal};
-use crate::core::trust::{Purpose, SignedTrust, TrustFile, allowed_signers};
+use crate::core::trust::{Purpose, SignedTrust, allowed_signers};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,6 +24,8 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct TrustArgs {
+    #[command(flatten)]
+    agent: AgentArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -87,6 +87,10 @@ struct InitArgs {
     /// Let your signature also run work at once, ahead of its review
     #[arg(long)]
     break_glass: bool,
+    /// Write the version to this new file and do not pin it: whoever runs an agent of another user
+    /// pins it there, with `secondkey trust install`
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
 }
 
 /// How to show it.
@@ -210,35 +214,37 @@ impl From<Good> for Purpose {
 }
 
 pub(super) async fn run(args: TrustArgs, shared: Shared) -> Result<Exit, Failure> {
-    let place = match &args.command {
-        Command::Init(_) | Command::Install(_) => Place::open_or_make(shared)?,
+    let desk = match &args.command {
         // On whatever machine the key is: no state is needed, and none is made.
         Command::Propose(args) => return start::propose(args),
+        Command::Init(InitArgs { to: Some(file), .. }) if args.agent.is_given() => {
+            let sentence = format!("`--to {}` needs no agent", file.display());
+            let refusal = Refusal::new(Code::InvalidArgument, sentence);
+            return Err(Failure::Misused(refusal.hint("leave out `--agent`")));
+        }
+        Command::Init(args) if args.to.is_some() => return start::init_into_file(args),
+        Command::Init(_) | Command::Install(_) => Desk::open_or_make(&args.agent, shared).await?,
         Command::Show(_)
         | Command::Export(_)
         | Command::Add(_)
         | Command::Remove(_)
-        | Command::Sign(_) => Place::open(shared)?,
+        | Command::Sign(_) => Desk::open(&args.agent, shared).await?,
     };
     let done = match args.command {
-        Command::Init(args) => start::init(&place, &args).await,
-        Command::Show(args) => show(&place, &args),
-        Command::Export(args) => export(&place, &args),
+        Command::Init(args) => start::init(&desk, &args).await,
+        Command::Show(args) => show(&desk, &args).await,
+        Command::Export(args) => export(&desk, &args).await,
         Command::Propose(args) => start::propose(&args),
-        Command::Add(args) => change::add(&place, &args).await,
-        Command::Remove(args) => change::remove(&place, &args).await,
-        Command::Sign(args) => change::sign(&place, &args),
-        Command::Install(args) => install(&place, &args.file).await,
+        Command::Add(args) => change::add(&desk, &args).await,
+        Command::Remove(args) => change::remove(&desk, &args).await,
+        Command::Sign(args) => change::sign(&desk, &args).await,
+        Command::Install(args) => install(&desk, &args.file).await,
     };
-    place.close(done).await
+    desk.close(done).await
 }
 
-fn current(place: &Place) -> Result<Arc<TrustFile>, Failure> {
-    Ok(pinned(&place.state)?)
-}
-
-fn show(place: &Place, args: &ShowArgs) -> Result<Exit, Failure> {
-    let trust = current(place)?;
+async fn show(desk: &Desk, args: &ShowArgs) -> Result<Exit, Failure> {
+    let trust = desk.trust().await?;
     let text = if args.json {
         print::json(&trust)
     } else {
@@ -248,29 +254,28 @@ fn show(place: &Place, args: &ShowArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn export(place: &Place, args: &ExportArgs) -> Result<Exit, Failure> {
-    let trust = current(place)?;
+async fn export(desk: &Desk, args: &ExportArgs) -> Result<Exit, Failure> {
+    let trust = desk.trust().await?;
     if args.allowed_signers {
         output::say(&allowed_signers::allowed_signers(&trust))?;
         return Ok(Exit::Done);
     }
-    for version in place.state.trust_versions().map_err(Refusal::from)? {
+    for version in desk.trust_versions().await? {
         // Plain structures with string keys have no way to fail.
         output::say(&serde_json::to_string(&version).unwrap_or_default())?;
     }
     Ok(Exit::Done)
 }
 
-async fn install(place: &Place, file: &Path) -> Result<Exit, Failure> {
+async fn install(desk: &Desk, file: &Path) -> Result<Exit, Failure> {
     let signed = read(file)?;
-    pin(place, signed).await
+    pin(desk, signed).await
 }
 
 /// Pins a version, and says so.
-async fn pin(place: &Place, signed: SignedTrust) -> Result<Exit, Failure> {
+async fn pin(desk: &Desk, signed: SignedTrust) -> Result<Exit, Failure> {
     let (version, digest) = (signed.trust.version, signed.trust.digest());
-    let installed = place.state.install_trust(signed).await;
-    installed.map_err(Refusal::from)?;
+    desk.install_trust(signed).await?;
     output::say(&format!(
         "Version {version} of the trust file is pinned; its digest is {digest}."
     ))?;

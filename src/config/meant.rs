@@ -13,6 +13,7 @@ use crate::config::problem::{Place, Problem, Problems};
 use crate::config::secret::{FORMS, Reference, reason};
 use crate::config::surroundings::Surroundings;
 use crate::config::written::{WrittenLevel, WrittenLimits, WrittenTarget};
+use crate::core::account::Account;
 use crate::core::limits::Limits;
 use crate::core::policy::PolicySet;
 use crate::core::quantity;
@@ -34,6 +35,8 @@ pub(super) struct Reading<'a> {
     pub problems: Problems,
     /// What is not wrong but should be known.
     pub warnings: Vec<Problem>,
+    /// The files that secrets were read from.
+    pub secret_files: Vec<PathBuf>,
 }
 
 impl<'a> Reading<'a> {
@@ -43,6 +46,7 @@ impl<'a> Reading<'a> {
             around,
             problems,
             warnings: Vec::new(),
+            secret_files: Vec::new(),
         }
     }
 
@@ -101,6 +105,22 @@ impl<'a> Reading<'a> {
             ));
         }
         Some(path)
+    }
+
+    /// Accounts of the system.
+    pub(super) fn accounts(&mut self, written: Option<Vec<At<String>>>) -> Option<Vec<Account>> {
+        let mut accounts = Vec::new();
+        for at in written? {
+            match at.value.parse() {
+                Ok(account) => accounts.push(account),
+                Err(error) => self.problem(
+                    &at.place,
+                    format!("`{}` is {error}", at.value.escape_debug()),
+                    "",
+                ),
+            }
+        }
+        Some(accounts)
     }
 
     /// The levels of the review rules.
@@ -304,6 +324,7 @@ impl<'a> Reading<'a> {
     ) -> Option<SecretString> {
         match reference.resolve(folder, self.around) {
             Ok(found) => {
+                self.secret_files.extend(reference.file(folder));
                 if let Some(file) = found.open_file {
                     self.warnings.push(Problem::new(
                         place.clone(),

@@ -74,6 +74,14 @@ impl Reference {
         }
     }
 
+    /// The file that the secret is in, if it is in one.
+    pub(super) fn file(&self, folder: &Path) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => Some(folder.join(path)),
+            Self::Env(_) | Self::Keyring { .. } => None,
+        }
+    }
+
     /// Fetches the secret. A relative path starts from `folder`.
     pub(super) fn resolve(
         &self,

@@ -21,6 +21,10 @@ pub(super) struct Written {
     pub agent_policy: Option<At<String>>,
     /// `[notify]`.
     pub notify: WrittenNotify,
+    /// `agent.clients`: who may connect to the agent's socket.
+    pub clients: Option<Vec<At<String>>>,
+    /// `agent.approvers`: who sees everybody's requests there.
+    pub approvers: Option<Vec<At<String>>>,
     /// `[review.ENVIRONMENT]`: each environment with its rules and levels as written.
     pub review: Vec<(String, Vec<WrittenLevel>)>,
     /// `[targets.NAME]`, in the order of the file.
@@ -81,6 +85,7 @@ pub(super) fn from_file(source: &Source, problems: &mut Problems) -> Written {
     };
     let top = source.top(&entries);
     let known = [
+        "agent",
         "agent_policy",
         "approval_wait",
         "limits",
@@ -90,6 +95,12 @@ pub(super) fn from_file(source: &Source, problems: &mut Problems) -> Written {
         "targets",
     ];
     top.only(&known, problems);
+    let agent = top.table("agent", problems);
+    if let Some(agent) = &agent {
+        agent.only(&["approvers", "clients"], problems);
+    }
+    let mut accounts = |key| agent.as_ref().and_then(|agent| agent.texts(key, problems));
+    let (clients, approvers) = (accounts("clients"), accounts("approvers"));
     let targets = top.table("targets", problems);
     let targets = targets.map(|table| table.tables(problems));
     Written {
@@ -98,6 +109,8 @@ pub(super) fn from_file(source: &Source, problems: &mut Problems) -> Written {
         policy: top.text("policy", problems),
         agent_policy: top.text("agent_policy", problems),
         notify: notify::from_table(&top, problems),
+        clients,
+        approvers,
         review: review(&top, problems),
         targets: targets
             .unwrap_or_default()

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
+    /// The agent of another OS user cannot be reached, or does not serve this one.
+    AgentUnavailable,
     /// A person has to agree first; the request waits for them.
     ApprovalPending,
     /// An approval or the document it is about is not valid here and now.
@@ -77,6 +79,7 @@ impl Code {
     /// The written form.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::AgentUnavailable => "agent_unavailable",
             Self::ApprovalPending => "approval_pending",
             Self::ApprovalRejected => "approval_rejected",
             Self::ApprovalRefused => "approval_refused",

@@ -65,6 +65,7 @@ async fn answer(
     let context = Context {
         broker: &server.broker,
         caller,
+        level: server.level,
         cancel,
     };
     let longest = Duration::from_millis(u64::from(Limits::MAX.time_ms));

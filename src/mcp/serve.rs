@@ -1,18 +1,38 @@
-//! Serving MCP on standard input and output.
+//! Serving MCP on standard input and output, or on one connection of a socket.
 
 use std::io;
+use std::os::fd::AsFd as _;
 
 use rmcp::ServiceExt as _;
 use rmcp::service::ServerInitializeError;
+use tokio::io::BufReader;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::sync::CancellationToken;
 
 use crate::mcp::Server;
 use crate::mcp::stdio::Pipe;
+use crate::mcp::stdio::outbox::nobody_reads;
 
 /// Serves one client until its input ends; what it asked for before that is answered first. When
 /// the client is gone, or `closing` fires, its reads are cancelled instead.
 pub async fn stdio(server: Server, closing: CancellationToken) -> io::Result<()> {
-    let pipe = Pipe::open();
+    serve(server, Pipe::open(), closing).await
+}
+
+/// Serves one client of a socket, like [`stdio`]. What of its bytes was read already is in `reader`.
+pub async fn connection(
+    server: Server,
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    closing: CancellationToken,
+) -> io::Result<()> {
+    // A second name of the same socket, to look at it while the first is busy.
+    let looked_at = writer.as_ref().as_fd().try_clone_to_owned()?;
+    let gone = move || nobody_reads(&looked_at);
+    serve(server, Pipe::between(reader, writer, gone), closing).await
+}
+
+async fn serve(server: Server, pipe: Pipe, closing: CancellationToken) -> io::Result<()> {
     let mut conversation = Box::pin(converse(server, pipe.clone(), closing.clone()));
     tokio::select! {
         outcome = &mut conversation => return outcome,

@@ -1,4 +1,4 @@
-//! The pipe to one client: a JSON-RPC message on each line.
+//! The pipe to one client, be it standard input and output or a socket: a JSON-RPC message on each line.
 //!
 //! Whatever arrives gets an answer, or is ignored because the protocol says so: no line is too
 //! long, too deep or too broken for that. At the end of input what was asked before is still
@@ -7,7 +7,7 @@
 mod flight;
 mod lines;
 mod message;
-mod outbox;
+pub(super) mod outbox;
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use rmcp::model::{
     CancelledNotification, ClientJsonRpcMessage, ClientNotification, JsonRpcMessage,
     JsonRpcNotification, RequestId, ServerJsonRpcMessage,
 };
-use rmcp::transport::{StdioReader, StdioWriter, Transport, stdio_pipes};
+use rmcp::transport::{Transport, stdio_pipes};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 
 use flight::Flight;
@@ -29,22 +30,25 @@ use outbox::Outbox;
 /// How often it is looked whether a client that waits for an answer is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Standard input and output. Clones share them.
-#[derive(Clone, Debug)]
+type Reader = Box<dyn AsyncRead + Send + Unpin>;
+type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// Where lines come from and go to. Clones share it.
+#[derive(Clone)]
 pub(super) struct Pipe {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     input: Mutex<Input>,
-    outbox: Outbox<StdioWriter>,
+    outbox: Outbox<Writer>,
+    /// Whether nobody reads the other end any more.
+    gone: Box<dyn Fn() -> bool + Send + Sync>,
     flight: Flight,
 }
 
-#[derive(Debug)]
 struct Input {
-    lines: Lines<StdioReader>,
+    lines: Lines<Reader>,
     /// An answer of our own lies in the outbox.
     owes: bool,
     ended: bool,
@@ -54,14 +58,24 @@ impl Pipe {
     /// Those of this process.
     pub(super) fn open() -> Self {
         let (reader, writer) = stdio_pipes();
+        Self::between(reader, writer, || outbox::nobody_reads(io::stdout()))
+    }
+
+    /// Any others. `gone` says whether nobody reads what is written.
+    pub(super) fn between(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        writer: impl AsyncWrite + Send + Unpin + 'static,
+        gone: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 input: Mutex::new(Input {
-                    lines: Lines::new(reader),
+                    lines: Lines::new(Box::new(reader)),
                     owes: false,
                     ended: false,
                 }),
-                outbox: Outbox::new(writer),
+                outbox: Outbox::new(Box::new(writer)),
+                gone: Box::new(gone),
                 flight: Flight::default(),
             }),
         }
@@ -72,7 +86,7 @@ impl Pipe {
         loop {
             self.inner.flight.busy().await;
             tokio::time::sleep(LOOK_EVERY).await;
-            if outbox::nobody_reads(io::stdout()) {
+            if (self.inner.gone)() {
                 return;
             }
         }

@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, Caller};
+use crate::core::level::Level;
 use crate::core::refusal::{Code, Refusal};
 use crate::mcp::schema;
 
@@ -47,6 +48,8 @@ pub struct Context<'a> {
     pub broker: &'a Broker,
     /// Who calls.
     pub caller: &'a Caller,
+    /// What the set-up holds against.
+    pub level: Level,
     /// Fires when the caller gives up.
     pub cancel: CancellationToken,
 }

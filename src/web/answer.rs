@@ -5,6 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Serialize;
 
+use crate::core::level::Level;
 use crate::core::refusal::{Code, Refusal};
 use crate::web::session::Session;
 
@@ -15,6 +16,8 @@ pub(super) struct Frame {
     pub(super) here: &'static str,
     /// The session's token, for forms and the script.
     pub(super) token: String,
+    /// What the set-up holds against.
+    pub(super) level: Level,
 }
 
 impl Frame {
@@ -22,6 +25,7 @@ impl Frame {
         Self {
             here,
             token: session.token.clone(),
+            level: session.level,
         }
     }
 }

@@ -8,6 +8,7 @@
 use ring::hmac;
 use subtle::ConstantTimeEq as _;
 
+use crate::core::level::Level;
 use crate::core::time::Timestamp;
 
 /// How long a session lasts, in milliseconds: 12 hours.
@@ -18,6 +19,7 @@ pub(super) const SESSION_MS: i64 = 12 * 60 * 60 * 1_000;
 pub(super) struct Sessions {
     key: hmac::Key,
     cookie: String,
+    level: Level,
 }
 
 /// A session that was checked.
@@ -25,13 +27,16 @@ pub(super) struct Sessions {
 pub(super) struct Session {
     /// What a request that changes something has to carry.
     pub(super) token: String,
+    /// What the set-up holds against, for the foot of each page.
+    pub(super) level: Level,
 }
 
 impl Sessions {
-    pub(super) fn new(secret: &[u8; 32], port: u16) -> Self {
+    pub(super) fn new(secret: &[u8; 32], port: u16, level: Level) -> Self {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, secret),
             cookie: format!("secondkey_{port}"),
+            level,
         }
     }
 
@@ -68,6 +73,7 @@ impl Sessions {
         let expiry = Timestamp::from_unix_ms(expiry.parse().ok()?);
         (good && now < expiry).then(|| Session {
             token: self.mac("token", value),
+            level: self.level,
         })
     }
 
@@ -90,7 +96,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 
     fn sessions(secret: u8, port: u16) -> Sessions {
-        Sessions::new(&[secret; 32], port)
+        Sessions::new(&[secret; 32], port, Level::Guarded)
     }
 
     #[test]

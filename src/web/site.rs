@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::core::level::Level;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::time::Timestamp;
@@ -28,10 +29,10 @@ struct Inner {
 
 impl Site {
     /// The site of a state folder. `os_user` is who is taken to sit in front of it, for the name that
-    /// is proposed with a key; nothing is decided by it.
-    pub fn new(state: State, port: u16, os_user: &str) -> Result<Self, StoreError> {
+    /// is proposed with a key; nothing is decided by it. `level` is said at the foot of each page.
+    pub fn new(state: State, port: u16, os_user: &str, level: Level) -> Result<Self, StoreError> {
         let inner = Inner {
-            sessions: Sessions::new(&state.page_secret()?, port),
+            sessions: Sessions::new(&state.page_secret()?, port, level),
             state,
             port,
             os_user: os_user.to_owned(),

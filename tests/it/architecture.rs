@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("policies", &["core"]),
     ("config", &["core"]),
     ("telemetry", &["config"]),
+    ("system", &["core"]),
     ("wire", &["core"]),
     ("store", &["core"]),
     ("exec", &["core"]),
@@ -26,6 +27,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("notify", &["core", "ids", "store"]),
     // The page of local mode stands on the state folder itself, and serves without any target.
     ("web", &["core", "ids", "wire", "store", "broker"]),
+    // It hands out links to the page, and one connection of it is served by the MCP server.
+    (
+        "socket",
+        &["core", "system", "wire", "store", "broker", "mcp", "web"],
+    ),
     // A client of the built program. It reaches down to make the database that it shows, and to
     // look at and edit files past all guards.
     ("demo", &["core", "exec"]),
@@ -45,6 +51,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("exec::sqlite", &["exec", "demo"]),
     ("rmcp", &["mcp", "http", "demo"]),
     ("clap", &["cli", "main"]),
+    ("nix", &["system", "cli"]),
 ];
 
 #[test]

@@ -29,6 +29,8 @@ mod corpus;
 mod exec;
 mod mcp;
 mod policy;
+#[cfg(target_os = "linux")]
+mod separated;
 mod store;
 mod stories;
 mod support;

@@ -122,14 +122,14 @@ fn count(entries: &[Value], kind: &str) -> usize {
 }
 
 /// The error of a refused tool call.
-fn refusal(answer: &Value) -> Value {
+pub(crate) fn refusal(answer: &Value) -> Value {
     assert_eq!(answer["result"]["isError"], true, "{answer}");
     let text = answer["result"]["content"][0]["text"].as_str().unwrap();
     serde_json::from_str::<Value>(text).unwrap()["error"].clone()
 }
 
 /// The structured content of a tool call that went well.
-fn content(answer: &Value) -> &Value {
+pub(crate) fn content(answer: &Value) -> &Value {
     let content = &answer["result"]["structuredContent"];
     assert!(content.is_object(), "{answer}");
     content

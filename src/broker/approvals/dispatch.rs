@@ -22,7 +22,7 @@ pub(super) async fn run(
     request: Request,
     cancel: CancellationToken,
 ) -> Result<Answer, Refusal> {
-    let _turn = broker.turns.take(&cancel).await?;
+    let _turn = broker.turns.take(caller, &cancel).await?;
     let id = request.id().clone();
     let (grant, work, backing) = match ready(broker, caller, &request).await {
         Ok(ready) => ready,

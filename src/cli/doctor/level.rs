@@ -4,11 +4,13 @@ use std::path::Path;
 
 use crate::cli::doctor::report::Level;
 use crate::config::{Config, Surroundings, user_id};
+use crate::core::level;
 
 /// Says which level a set-up is.
 ///
-/// *Separated* needs an agent that runs as its own user, which this version does not have: broker
-/// and agent are one process, so whoever owns the process owns the credentials.
+/// This is about a client that starts `secondkey mcp` with this configuration: broker and agent are one
+/// process then, so whoever owns the process owns the credentials. *Separated* is what
+/// `secondkey doctor --agent` can find.
 pub(super) fn of(config: &Config, around: &Surroundings) -> Level {
     let user = around.os_user();
     let mut because = vec![format!(
@@ -24,9 +26,10 @@ pub(super) fn of(config: &Config, around: &Surroundings) -> Level {
             .as_deref()
             .and_then(|file| owner("configuration", file)),
     );
+    because.push("`secondkey agent` as a user of its own would separate them".to_owned());
     Level {
-        name: "Guarded",
-        means: "stops mistakes and injected text, not a hostile shell",
+        name: level::Level::Guarded.name(),
+        means: level::Level::Guarded.means(),
         because,
     }
 }

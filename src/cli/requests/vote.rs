@@ -1,7 +1,7 @@
 //! One vote: show what is signed, ask, sign, hand it in.
 
-use crate::broker::{requests, votes};
-use crate::cli::place::{Place, agrees, can_ask};
+use crate::cli::desk::Desk;
+use crate::cli::place::{agrees, can_ask};
 use crate::cli::requests::look::Look;
 use crate::cli::requests::{VoteArgs, json, print};
 use crate::cli::signing::OwnKey;
@@ -17,12 +17,16 @@ use crate::store::requests::Filter;
 
 /// Shows a request, has it signed, and counts the vote.
 pub(in crate::cli) async fn cast(
-    place: &Place,
+    desk: &Desk,
     request: Option<RequestId>,
     args: &VoteArgs,
     decision: Decision,
 ) -> Result<Exit, Failure> {
-    let Some(id) = request.map_or_else(|| only_one(place), |id| Ok(Some(id)))? else {
+    let named = match request {
+        Some(id) => Some(id),
+        None => only_one(desk).await?,
+    };
+    let Some(id) = named else {
         return Ok(Exit::Misused);
     };
     if args.json && args.document.is_none() {
@@ -34,15 +38,15 @@ pub(in crate::cli) async fn cast(
             refusal.hint("say which one you have read with `--document DIGEST`"),
         ));
     }
-    let shown = requests::show(&place.state, &id)?;
+    let shown = desk.show(&id).await?;
     if shown.request.status() != Status::Pending {
         return Err(Failure::Refused(not_pending(&shown.request)));
     }
     if shown.document.params.is_some() && shown.values.is_none() {
         return Err(Failure::Refused(blind()));
     }
-    let trust = votes::pinned(&place.state)?;
-    let (key, signer) = OwnKey::find(args.key.as_deref(), &trust, &place.around)?;
+    let trust = desk.trust().await?;
+    let (key, signer) = OwnKey::find(args.key.as_deref(), &trust, &desk.around)?;
     let digest = shown.document.digest();
     if !args.json {
         let look = Look::of_questions();
@@ -68,15 +72,15 @@ pub(in crate::cli) async fn cast(
         signer,
         surface: Surface::Terminal,
         comment: args.comment.clone(),
-        at_ms: place.state.now().unix_ms(),
+        at_ms: desk.now().unix_ms(),
     };
     let text = verdict.to_text();
     let vote = SignedVerdict {
         signature: key.sign(APPROVAL, text.as_bytes())?,
         verdict: text,
     };
-    let request = votes::cast(&place.state, &id, vote).await?;
-    tell(place, &request, decision, args.json)
+    let request = desk.vote(&id, vote).await?;
+    tell(desk, &request, decision, args.json).await
 }
 
 /// The target and the effect once more, and how much there was to read.
@@ -96,7 +100,12 @@ fn again(document: &Document) -> String {
 }
 
 /// Says what the vote has made of the request.
-fn tell(place: &Place, request: &Request, decision: Decision, json: bool) -> Result<Exit, Failure> {
+async fn tell(
+    desk: &Desk,
+    request: &Request,
+    decision: Decision,
+    json: bool,
+) -> Result<Exit, Failure> {
     let waits = request.status() == Status::Pending;
     if json {
         output::say(&json::request(request))?;
@@ -108,7 +117,7 @@ fn tell(place: &Place, request: &Request, decision: Decision, json: bool) -> Res
         let (id, status) = (request.id(), request.status());
         output::say(&format!("Your {counted} counts: {id} is {status}."))?;
         if waits {
-            let shown = requests::show(&place.state, id)?;
+            let shown = desk.show(id).await?;
             output::say(&print::missing(&shown, &Look::of_output()))?;
         }
     }
@@ -116,12 +125,12 @@ fn tell(place: &Place, request: &Request, decision: Decision, json: bool) -> Res
 }
 
 /// The only request that waits. Else says what there is.
-fn only_one(place: &Place) -> Result<Option<RequestId>, Failure> {
+async fn only_one(desk: &Desk) -> Result<Option<RequestId>, Failure> {
     let waiting = Filter {
         statuses: vec![Status::Pending],
         ..Filter::default()
     };
-    let page = requests::list(&place.state, &waiting)?;
+    let page = desk.list(waiting).await?;
     match page.requests.as_slice() {
         [only] => Ok(Some(only.id.clone())),
         [] => {

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use crate::broker::requests;
-use crate::cli::place::Place;
+use crate::cli::desk::Desk;
 use crate::cli::requests::{json, print};
 use crate::cli::{Exit, Failure, output};
 use crate::core::ids::RequestId;
@@ -18,12 +17,12 @@ const EVERY: Duration = Duration::from_millis(500);
 const MOST: usize = 1_000;
 
 /// Goes on until the process is stopped. What waits already is told first.
-pub(super) async fn run(place: &Place, json: bool) -> Result<Exit, Failure> {
+pub(super) async fn run(desk: &Desk, json: bool) -> Result<Exit, Failure> {
     let mut told = BTreeSet::new();
     let stop = tokio::signal::ctrl_c();
     tokio::pin!(stop);
     loop {
-        tell(place, json, &mut told)?;
+        tell(desk, json, &mut told).await?;
         tokio::select! {
             _ = &mut stop => return Ok(Exit::Done),
             () = tokio::time::sleep(EVERY) => {}
@@ -31,13 +30,13 @@ pub(super) async fn run(place: &Place, json: bool) -> Result<Exit, Failure> {
     }
 }
 
-fn tell(place: &Place, json: bool, told: &mut BTreeSet<RequestId>) -> Result<(), Failure> {
+async fn tell(desk: &Desk, json: bool, told: &mut BTreeSet<RequestId>) -> Result<(), Failure> {
     let waiting = Filter {
         statuses: vec![Status::Pending],
         limit: MOST,
         ..Filter::default()
     };
-    let page = requests::list(&place.state, &waiting)?;
+    let page = desk.list(waiting).await?;
     let waits: BTreeSet<RequestId> = page.requests.iter().map(|one| one.id.clone()).collect();
     told.retain(|id| waits.contains(id));
     for summary in page.requests.iter().rev() {

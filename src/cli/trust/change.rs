@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::cli::place::{Place, agrees, can_ask};
+use crate::cli::desk::Desk;
+use crate::cli::place::{agrees, can_ask};
 use crate::cli::signing::OwnKey;
 use crate::cli::trust::start::{whole_second, write_new};
-use crate::cli::trust::{
-    AddArgs, NextArgs, RemoveArgs, SignArgs, about, current, pin, print, read,
-};
+use crate::cli::trust::{AddArgs, NextArgs, RemoveArgs, SignArgs, about, pin, print, read};
 use crate::cli::{Exit, Failure, output};
 use crate::core::approval::TRUST;
 use crate::core::refusal::{Code, Refusal};
@@ -20,11 +19,11 @@ use crate::core::trust::{
 const LONGEST: usize = 64 * 1024;
 
 /// Takes a proposed key into the next version.
-pub(super) async fn add(place: &Place, args: &AddArgs) -> Result<Exit, Failure> {
-    let trust = current(place)?;
+pub(super) async fn add(desk: &Desk, args: &AddArgs) -> Result<Exit, Failure> {
+    let trust = desk.trust().await?;
     let proposal = proposed(&args.proposal)?;
     compare(&proposal, args.code.as_deref())?;
-    let now = place.state.now().unix_ms();
+    let now = desk.now().unix_ms();
     let mut next = following(&trust, now, &args.next);
     let groups = args.groups.iter().cloned();
     let purposes = args.purposes.iter().map(|&good| Purpose::from(good));
@@ -45,13 +44,13 @@ pub(super) async fn add(place: &Place, args: &AddArgs) -> Result<Exit, Failure> 
             keys: vec![proposal.key],
         }),
     }
-    finish(place, &trust, next, &args.next).await
+    finish(desk, &trust, next, &args.next).await
 }
 
 /// Leaves somebody, or a key, out of the next version.
-pub(super) async fn remove(place: &Place, args: &RemoveArgs) -> Result<Exit, Failure> {
-    let trust = current(place)?;
-    let mut next = following(&trust, place.state.now().unix_ms(), &args.next);
+pub(super) async fn remove(desk: &Desk, args: &RemoveArgs) -> Result<Exit, Failure> {
+    let trust = desk.trust().await?;
+    let mut next = following(&trust, desk.now().unix_ms(), &args.next);
     let before = (next.signers.len(), keys_of(&next));
     if let Some(fingerprint) = &args.only_key {
         for signer in next.signers.iter_mut().filter(|s| s.name == args.name) {
@@ -70,12 +69,12 @@ pub(super) async fn remove(place: &Place, args: &RemoveArgs) -> Result<Exit, Fai
             .hint("`secondkey trust show` lists them"),
         ));
     }
-    finish(place, &trust, next, &args.next).await
+    finish(desk, &trust, next, &args.next).await
 }
 
 /// Adds one's signature to a next version that somebody else made.
-pub(super) fn sign(place: &Place, args: &SignArgs) -> Result<Exit, Failure> {
-    let trust = current(place)?;
+pub(super) async fn sign(desk: &Desk, args: &SignArgs) -> Result<Exit, Failure> {
+    let trust = desk.trust().await?;
     let mut signed = read(&args.file)?;
     if signed.trust.previous != Some(trust.digest()) {
         return Err(Failure::Refused(TrustError::Previous.into()));
@@ -89,7 +88,7 @@ pub(super) fn sign(place: &Place, args: &SignArgs) -> Result<Exit, Failure> {
         "sign",
         "the version has another digest, or nobody is here to ask",
     )?;
-    let (key, _) = OwnKey::find(args.with.key.as_deref(), &trust, &place.around)?;
+    let (key, _) = OwnKey::find(args.with.key.as_deref(), &trust, &desk.around)?;
     signed
         .signatures
         .push(key.sign(TRUST, &signed.trust.canonical())?);
@@ -188,14 +187,14 @@ fn following(trust: &TrustFile, now: i64, args: &NextArgs) -> TrustFile {
 
 /// Signs the next version, and pins it where one signature is enough.
 async fn finish(
-    place: &Place,
+    desk: &Desk,
     trust: &TrustFile,
     next: TrustFile,
     args: &NextArgs,
 ) -> Result<Exit, Failure> {
     sound(&next)?;
     output::complain(&print::changes(trust, &next));
-    let (key, _) = OwnKey::find(args.with.key.as_deref(), trust, &place.around)?;
+    let (key, _) = OwnKey::find(args.with.key.as_deref(), trust, &desk.around)?;
     let signature = key.sign(TRUST, &next.canonical())?;
     let signed = SignedTrust {
         trust: next,
@@ -211,7 +210,7 @@ async fn finish(
         ))?;
         return Ok(Exit::Done);
     }
-    pin(place, signed).await
+    pin(desk, signed).await
 }
 
 /// Says what is wrong before anybody signs.

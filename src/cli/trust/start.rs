@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::cli::place::{Place, person};
+use crate::cli::desk::Desk;
+use crate::cli::place::person;
 use crate::cli::signing::OwnKey;
 use crate::cli::trust::{InitArgs, KeyArgs, ProposeArgs, about, print};
 use crate::cli::{Exit, Failure, output};
@@ -12,7 +13,7 @@ use crate::config::Surroundings;
 use crate::core::approval::{ENROL, TRUST};
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
-use crate::core::time::Clock as _;
+use crate::core::time::{Clock as _, Timestamp};
 use crate::core::trust::{
     Origins, Proposal, ProposalError, Purpose, SignedProposal, SignedTrust, Signer, TrustFile,
 };
@@ -21,7 +22,8 @@ use crate::core::trust::{
 const OWNER: &str = "owner";
 
 /// Makes, signs and pins version 1.
-pub(super) async fn init(place: &Place, args: &InitArgs) -> Result<Exit, Failure> {
+pub(super) async fn init(desk: &Desk, args: &InitArgs) -> Result<Exit, Failure> {
+    let place = desk.place()?;
     if place.state.trust().map_err(Refusal::from)?.is_some() {
         return Err(Failure::Refused(
             Refusal::new(Code::TrustRefused, "a trust file is pinned here already").hint(
@@ -29,9 +31,46 @@ pub(super) async fn init(place: &Place, args: &InitArgs) -> Result<Exit, Failure
             ),
         ));
     }
-    let name = args.name.clone().unwrap_or_else(|| person(&place.around));
-    let key = chosen(&place.around, &args.key, &name)?;
-    let now = place.state.now().unix_ms();
+    let (signed, key) = version_one(&place.around, args, place.state.now())?;
+    let (text, advice) = (print::text(&signed.trust), print::advice(&signed.trust));
+    let installed = place.state.install_trust(signed).await;
+    installed.map_err(Refusal::from)?;
+    output::say(&text)?;
+    output::say(&format!("Signed with the key `{}`.", key.path().display()))?;
+    if let Some(advice) = advice {
+        output::say(advice)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Makes and signs version 1, for another's state folder.
+pub(super) fn init_into_file(args: &InitArgs) -> Result<Exit, Failure> {
+    let around = Surroundings::of_process();
+    let (signed, _) = version_one(&around, args, SystemClock.now())?;
+    let Some(file) = &args.to else {
+        return Ok(Exit::Misused);
+    };
+    write_new(file, &signed.to_text())?;
+    output::say(&print::text(&signed.trust))?;
+    if let Some(advice) = print::advice(&signed.trust) {
+        output::say(advice)?;
+    }
+    output::say(&format!(
+        "It is in `{0}`. Whoever runs the agent pins it: secondkey trust install '{0}' --state DIR",
+        file.display()
+    ))?;
+    Ok(Exit::Done)
+}
+
+/// Version 1, with one signer, and the key that it is signed with.
+fn version_one(
+    around: &Surroundings,
+    args: &InitArgs,
+    now: Timestamp,
+) -> Result<(SignedTrust, OwnKey), Failure> {
+    let name = args.name.clone().unwrap_or_else(|| person(around));
+    let key = chosen(around, &args.key, &name)?;
+    let now = now.unix_ms();
     let glass = args.break_glass.then_some(Purpose::BreakGlass);
     let trust = TrustFile {
         format: 1,
@@ -52,20 +91,8 @@ pub(super) async fn init(place: &Place, args: &InitArgs) -> Result<Exit, Failure
             keys: vec![key.described()?],
         }],
     };
-    let signature = key.sign(TRUST, &trust.canonical())?;
-    let (text, advice) = (print::text(&trust), print::advice(&trust));
-    let signed = SignedTrust {
-        trust,
-        signatures: vec![signature],
-    };
-    let installed = place.state.install_trust(signed).await;
-    installed.map_err(Refusal::from)?;
-    output::say(&text)?;
-    output::say(&format!("Signed with the key `{}`.", key.path().display()))?;
-    if let Some(advice) = advice {
-        output::say(advice)?;
-    }
-    Ok(Exit::Done)
+    let signatures = vec![key.sign(TRUST, &trust.canonical())?];
+    Ok((SignedTrust { trust, signatures }, key))
 }
 
 /// Makes a proposal for a key of one's own.

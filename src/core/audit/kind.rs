@@ -28,6 +28,10 @@ macro_rules! kinds {
 kinds! {
     /// Somebody read names and types out of a target's catalogue.
     CatalogueRead = "catalogue.read",
+    /// A user of this machine came in by the agent's socket.
+    ConnectionOpened = "connection.opened",
+    /// A user of this machine was turned away at the agent's socket.
+    ConnectionRefused = "connection.refused",
     /// Work was stopped, and nothing of it was committed.
     ExecutionCancelled = "execution.cancelled",
     /// Work ended in an error.

@@ -80,7 +80,7 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
 }
 
 /// Whether the other end of a pipe or socket is closed.
-pub(super) fn nobody_reads(output: impl AsFd) -> bool {
+pub(in crate::mcp) fn nobody_reads(output: impl AsFd) -> bool {
     let mut looked = [PollFd::new(&output, PollFlags::empty())];
     let now = Timespec {
         tv_sec: 0,

@@ -105,6 +105,7 @@ async fn wait(id: &RequestId, context: Context<'_>) -> Result<Output, Refusal> {
         broker,
         caller,
         cancel,
+        ..
     } = context;
     let answer = Box::pin(approvals::settle(broker, caller, id, cancel)).await?;
     let state = broker.state.clone();

@@ -10,6 +10,7 @@ use crate::mcp::tools::Context;
 pub(super) struct Whoami {
     principal: String,
     workspace: String,
+    level: &'static str,
     targets: Vec<TargetFacts>,
 }
 
@@ -32,6 +33,7 @@ pub(super) fn call(context: &Context<'_>) -> Whoami {
     Whoami {
         principal: context.caller.principal.to_string(),
         workspace: context.broker.state.log().workspace().to_owned(),
+        level: context.level.as_str(),
         targets: context.broker.targets.iter().map(facts).collect(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::program::Program;
@@ -51,7 +51,19 @@ impl Raw {
 
     /// Starts it and says nothing.
     pub(crate) fn connect(program: &Program, era: Era) -> Self {
-        let mut command = program.command();
+        Self::over(program.command(), era)
+    }
+
+    /// Starts a command that speaks MCP, introduces the client by this name, and knows it as that.
+    pub(crate) async fn start_over(name: &str, command: Command, era: Era) -> Self {
+        let mut raw = Self::over(command, era);
+        name.clone_into(&mut raw.name);
+        raw.server = raw.introduce().await;
+        raw
+    }
+
+    /// Starts a command that speaks MCP, and says nothing.
+    pub(crate) fn over(mut command: Command, era: Era) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdin = child.stdin.take();
