@@ -9,6 +9,7 @@ mod audit;
 mod demo;
 mod desk;
 mod doctor;
+mod files;
 mod keys;
 mod mcp;
 pub mod output;

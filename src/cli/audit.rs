@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
+use crate::cli::files::read_text;
 use crate::cli::{Databases, Exit, Failure, Shared};
 use crate::clock::SystemClock;
 use crate::config::{Home, Surroundings};
@@ -327,8 +328,11 @@ async fn checkpoint(
     Ok(Exit::Done)
 }
 
+/// The longest signed head, in bytes.
+const LONGEST_HEAD: u64 = 64 * 1024;
+
 fn read_head(state: &State, path: &Path) -> Result<Head, AuditError> {
-    let note = std::fs::read_to_string(path).map_err(|source| AuditError::File {
+    let note = read_text(path, LONGEST_HEAD).map_err(|source| AuditError::File {
         path: path.to_owned(),
         source,
     })?;

@@ -3,6 +3,8 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::sync::Arc;
 
+use rustix::termios::{QueueSelector, tcflush};
+
 use crate::cli::{Databases, Failure, Shared};
 use crate::clock::SystemClock;
 use crate::config::{Home, Surroundings};
@@ -67,6 +69,9 @@ pub(super) fn can_ask() -> bool {
 
 /// Asks on standard error, and takes exactly this word for a yes.
 pub(super) fn agrees(question: &str, word: &str) -> io::Result<bool> {
+    // What was typed before the question is no answer to it. Where it cannot be dropped there is no
+    // terminal, which `can_ask` has said before.
+    let _kept = tcflush(io::stdin(), QueueSelector::IFlush);
     write!(io::stderr(), "{question} ")?;
     io::stderr().flush()?;
     let mut answer = String::new();

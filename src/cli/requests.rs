@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use crate::cli::desk::{AgentArgs, Desk};
 use crate::cli::{Exit, Failure, Shared, output};
 use crate::core::approval::Decision;
+use crate::core::approval::verdict::LONGEST_COMMENT;
 use crate::core::ids::RequestId;
 use crate::core::quantity;
 use crate::core::request::Status;
@@ -122,7 +123,7 @@ pub(super) struct VoteArgs {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// What you have to say about it; it is signed too
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = comment)]
     comment: Option<String>,
     /// Sign without being asked, if the document has this digest; needed where no terminal is
     #[arg(long, value_name = "DIGEST")]
@@ -130,6 +131,18 @@ pub(super) struct VoteArgs {
     /// Answer with one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// Refused before anything is signed, not after.
+fn comment(text: &str) -> Result<String, String> {
+    let length = text.chars().count();
+    if length <= LONGEST_COMMENT {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{length} characters, and a comment may have {LONGEST_COMMENT}"
+        ))
+    }
 }
 
 /// What to cancel.

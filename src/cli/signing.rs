@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use crate::cli::files::{read, read_text};
 use crate::config::Surroundings;
 use crate::core::approval::sshsig::{PublicKey, SshSig, SshSigError, signed_data};
 use crate::core::principal::Principal;
@@ -16,6 +17,9 @@ use crate::core::trust::{KeyKind, SignerKey, TrustFile};
 
 /// The name of a key that `--new` makes, in the user's configuration folder of this program.
 const OWN_KEY: &str = "approver_ed25519";
+
+/// The longest file that is looked at for a key, in bytes.
+const LONGEST_KEY: u64 = 64 * 1024;
 
 /// Why nothing was signed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -45,7 +49,7 @@ pub(super) struct OwnKey {
 impl OwnKey {
     /// The key at a path, of the private half or the public.
     pub(super) fn open(path: &Path) -> Result<Self, Unsigned> {
-        let line = match std::fs::read_to_string(public_half(path)) {
+        let line = match read_text(&public_half(path), LONGEST_KEY) {
             Ok(line) => line,
             Err(error) if error.kind() == io::ErrorKind::NotFound => derived(path)?,
             Err(error) => return Err(unreadable(path, &error.to_string())),
@@ -243,9 +247,7 @@ fn public_half(path: &Path) -> PathBuf {
 
 /// The public half by the private one, whose passphrase `ssh-keygen` may ask for.
 fn derived(path: &Path) -> Result<String, Unsigned> {
-    if !path.exists() {
-        return Err(unreadable(path, "there is no such file"));
-    }
+    read(path, LONGEST_KEY).map_err(|error| unreadable(path, &error.to_string()))?;
     let mut command = Command::new("ssh-keygen");
     command.arg("-y").arg("-f").arg(path);
     let output = command.stderr(Stdio::inherit()).output();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::desk::{AgentArgs, Desk};
-use crate::cli::{Exit, Failure, Shared, output};
+use crate::cli::{Exit, Failure, Shared, files, output};
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::trust::{Purpose, SignedTrust, allowed_signers};
@@ -282,8 +282,11 @@ async fn pin(desk: &Desk, signed: SignedTrust) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// The longest trust file, in bytes.
+const LONGEST: u64 = crate::core::trust::LONGEST as u64;
+
 fn read(file: &Path) -> Result<SignedTrust, Failure> {
-    let bytes = std::fs::read(file).map_err(|error| about(file, &error))?;
+    let bytes = files::read(file, LONGEST).map_err(|error| about(file, &error))?;
     let signed = SignedTrust::parse(&bytes).map_err(|error| {
         Refusal::new(
             Code::TrustRefused,

@@ -11,5 +11,5 @@ pub mod proposal;
 
 pub use chain::{TrustError, first, next};
 pub use fault::Fault;
-pub use file::{KeyKind, Origins, Purpose, SignedTrust, Signer, SignerKey, TrustFile};
+pub use file::{KeyKind, LONGEST, Origins, Purpose, SignedTrust, Signer, SignerKey, TrustFile};
 pub use proposal::{Proposal, ProposalError, SignedProposal};

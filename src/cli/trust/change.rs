@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::cli::desk::Desk;
+use crate::cli::files::read_text;
 use crate::cli::place::{agrees, can_ask};
 use crate::cli::signing::OwnKey;
 use crate::cli::trust::start::{whole_second, write_new};
@@ -16,7 +17,7 @@ use crate::core::trust::{
 };
 
 /// The longest proposal file that is read, in bytes.
-const LONGEST: usize = 64 * 1024;
+const LONGEST: u64 = 64 * 1024;
 
 /// Takes a proposed key into the next version.
 pub(super) async fn add(desk: &Desk, args: &AddArgs) -> Result<Exit, Failure> {
@@ -110,10 +111,7 @@ fn proposed(file: &Path) -> Result<Proposal, Failure> {
         )
         .hint("take a file that `secondkey trust propose` has written")
     };
-    let text = std::fs::read_to_string(file).map_err(|error| about(file, &error))?;
-    if text.len() > LONGEST {
-        return Err(malformed("it is too long").into());
-    }
+    let text = read_text(file, LONGEST).map_err(|error| about(file, &error))?;
     let signed: SignedProposal =
         serde_json::from_str(&text).map_err(|error| malformed(&error.to_string()))?;
     Ok(signed.verify().map_err(Refusal::from)?)

@@ -1,6 +1,6 @@
 //! `secondkey approve` and `secondkey requests`.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use secondkey::core::policy::Requirement;
@@ -280,9 +280,10 @@ async fn on_a_terminal_the_word_has_to_be_typed() {
     let key = home.trusting_ada();
     let document = home.file(1, &ask(1, "owner")).await;
     let line = format!("{} approve --state state --key {key}", binary());
-    let typed = |word: &str| {
+    // What is typed before the question, and what is typed at it.
+    let typed = |ahead: &str, word: &str| {
         let mut command = Command::new("script");
-        command.args(["-qec", &line, "/dev/null"]);
+        command.args(["-qefc", &line, "/dev/null"]);
         command
             .current_dir(home.folder.path())
             .env("HOME", home.folder.path());
@@ -292,19 +293,50 @@ async fn on_a_terminal_the_word_has_to_be_typed() {
             .spawn()
             .unwrap();
         let mut pipe = child.stdin.take().unwrap();
-        std::io::Write::write_all(&mut pipe, format!("{word}\n").as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        drop(pipe);
-        (
-            output.status.code(),
-            String::from_utf8_lossy(&output.stdout).into_owned(),
-        )
+        pipe.write_all(ahead.as_bytes()).unwrap();
+        let (mut said, mut out) = (Vec::new(), child.stdout.take().unwrap());
+        while !String::from_utf8_lossy(&said).contains("to sign:") {
+            let mut some = [0; 256];
+            let read = out.read(&mut some).unwrap();
+            assert!(read > 0, "{}", String::from_utf8_lossy(&said));
+            said.extend_from_slice(&some[..read]);
+        }
+        pipe.write_all(format!("{word}\n").as_bytes()).unwrap();
+        out.read_to_end(&mut said).unwrap();
+        let code = child.wait().unwrap().code();
+        (code, String::from_utf8_lossy(&said).into_owned())
     };
-    let (code, said) = typed("yes");
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("Type `approve` to sign"), "{said}");
-    assert_eq!(home.status(&document), (Status::Pending, 0));
-    let (code, said) = typed("approve");
+    for (ahead, word) in [("", "yes"), ("approve\n", "no")] {
+        let (code, said) = typed(ahead, word);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("Type `approve` to sign"), "{said}");
+        assert_eq!(home.status(&document), (Status::Pending, 0));
+    }
+    let (code, said) = typed("", "approve");
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(home.status(&document), (Status::Approved, 1));
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_key_or_is_too_long_is_refused_before_anything_is_signed() {
+    let Some(home) = Home::for_test("cli::second_key::odd") else {
+        return;
+    };
+    let key = home.trusting_ada();
+    let document = home.file(1, &ask(1, "owner")).await;
+    let digest = document.digest().to_string();
+    let approve = ["approve", "--key", &key, "--document", &digest, "--comment"];
+    let long = "x".repeat(2_001);
+    home.run(&[&approve[..], &[&long]].concat())
+        .refused_as_misuse();
+    let pipe = home.path("pipe.pub");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    for odd in [pipe.to_str().unwrap(), "/dev/zero"] {
+        let said = home.run(&["approve", "--key", odd, "--document", &digest]);
+        said.refused("cannot be used");
+        let said = home.run(&["trust", "install", odd]);
+        said.refused("it is not a file");
+    }
+    assert_eq!(home.status(&document), (Status::Pending, 0));
 }
