@@ -108,6 +108,7 @@ impl Bench {
             policy: &PolicySet::starter(),
             review: &Settings::DEFAULT,
             approved: None,
+            purpose: secondkey::core::approval::Purpose::Run,
             at: Timestamp::from_unix_ms(1_000),
         });
         match decision {
@@ -118,6 +119,7 @@ impl Bench {
 
     fn asked(&self, now: Timestamp) -> Asked {
         Asked {
+            purpose: secondkey::core::approval::Purpose::Run,
             id: self.ids.request(),
             workspace: "local".into(),
             requester: self.principal.clone(),
@@ -301,6 +303,7 @@ fn policy(c: &mut Criterion) {
         capability: None,
         findings: &[],
         rows: None,
+        break_glass: false,
         at: SystemClock.now(),
     };
     assert_eq!(policy.judge(&facts).outcome, Outcome::Allow);

@@ -314,7 +314,7 @@ impl Agent {
             statement: &statement,
         };
         let votes = self.votes((claims, backing), &here)?;
-        let judgement = policy::judge(self, &claims.sub, target, &statement);
+        let judgement = policy::judge(self, (&claims.sub, claims.purpose), target, &statement);
         policy::approvals_met(&judgement, &votes, &claims.sub, (target, &statement))?;
         Ok(Judged {
             executor: Arc::clone(executor),

@@ -1,10 +1,12 @@
 //! COMBINES: core decides, store remembers, an agent runs.
 
 pub mod approvals;
+pub mod break_glass;
 pub mod catalogue;
 pub mod collect;
 pub mod health;
 pub mod requests;
+pub mod reviews;
 pub mod submit;
 pub mod turns;
 pub mod votes;

@@ -6,6 +6,7 @@
 mod agent;
 mod approve;
 mod audit;
+mod break_glass;
 mod demo;
 mod desk;
 mod doctor;
@@ -84,6 +85,7 @@ enum Command {
     Agent(agent::AgentArgs),
     Approve(approve::ApproveArgs),
     Audit(audit::AuditArgs),
+    BreakGlass(break_glass::BreakGlassArgs),
     Demo(demo::DemoArgs),
     Doctor(doctor::DoctorArgs),
     Keys(keys::KeysArgs),
@@ -172,6 +174,7 @@ fn runtime(command: &Command) -> std::io::Result<Runtime> {
         Command::Agent(_)
         | Command::Approve(_)
         | Command::Audit(_)
+        | Command::BreakGlass(_)
         | Command::Demo(_)
         | Command::Doctor(_)
         | Command::Keys(_)
@@ -194,6 +197,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Agent(args) => agent::run(args, cli.shared).await,
         Command::Approve(args) => approve::run(args, cli.shared).await,
         Command::Audit(args) => audit::run(args, cli.shared).await,
+        Command::BreakGlass(args) => break_glass::run(args, cli.shared).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Doctor(args) => doctor::run(args, cli.shared).await,
         Command::Keys(args) => keys::run(args, cli.shared).await,

@@ -31,7 +31,7 @@ pub use error::{BeginError, StoreError};
 pub use keys::{KeyKind, TokenKeys};
 pub use log::{Dispatched, Filter, Log, Sealed, Start};
 pub use notices::Notices;
-pub use requests::{RequestError, Requests};
+pub use requests::{RequestError, Requests, open_reviews};
 pub use trust::PinnedError;
 
 use crate::core::audit::{Draft, EventKind};

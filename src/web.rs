@@ -14,6 +14,7 @@ mod guard;
 mod highlight;
 mod inbox;
 mod request;
+mod review;
 mod router;
 mod serve;
 mod session;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::agent::{Agent, policy};
+use crate::core::approval::Purpose;
 use crate::core::policy::Judgement;
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
@@ -20,12 +21,12 @@ pub struct Assessment {
 }
 
 impl Agent {
-    /// Judges work that `requester` wants run on a target.
+    /// Judges work that somebody wants run on a target, for a purpose.
     pub async fn assess(
         &self,
         target: &str,
         work: &Work,
-        requester: &Principal,
+        asks: (&Principal, Purpose),
     ) -> Result<Assessment, Refusal> {
         let executor = self.executors.get(target).ok_or_else(|| {
             Refusal::new(Code::UnknownTarget, "the agent does not serve this target")
@@ -33,7 +34,7 @@ impl Agent {
         let target = executor.target();
         let parsed = self.parser.parse(target.engine, work.text()).await?;
         let statement = executor.judge(parsed, work).await?;
-        let judgement = policy::judge(self, requester, target, &statement);
+        let judgement = policy::judge(self, asks, target, &statement);
         Ok(Assessment {
             statement,
             judgement,

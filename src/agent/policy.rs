@@ -2,6 +2,7 @@
 //! the people whom it wants have signed.
 
 use crate::agent::Agent;
+use crate::core::approval::Purpose;
 use crate::core::policy::decide::{denied, describe, needs_approval};
 use crate::core::policy::{Facts, Judgement, Settlement, Standing};
 use crate::core::principal::Principal;
@@ -13,7 +14,7 @@ use crate::core::target::Target;
 /// What the agent's policy says of work that it has judged itself.
 pub(super) fn judge(
     agent: &Agent,
-    requester: &Principal,
+    (requester, purpose): (&Principal, Purpose),
     target: &Target,
     statement: &Statement,
 ) -> Judgement {
@@ -28,6 +29,7 @@ pub(super) fn judge(
         capability: None,
         findings: &findings,
         rows: None,
+        break_glass: purpose == Purpose::BreakGlass,
         at: agent.clock.now(),
     })
 }

@@ -51,6 +51,7 @@ pub(super) fn draft(claims: &Claims, kind: EventKind, clock: &dyn Clock) -> Draf
         .by(&claims.sub)
         .request(&claims.request)
         .target(&claims.target)
+        .purpose(claims.purpose)
 }
 
 /// The work was run and the log cannot take its end: says what stands, because the caller must not

@@ -56,10 +56,24 @@ async fn ask(
         return Err(words::nobody_yet(needs));
     }
     not_too_many(broker, caller).await?;
+    file(broker, caller, (request, prepared), workspace).await
+}
+
+/// Files a request with what both policies say of it. From here on it waits for people.
+pub(super) async fn file(
+    broker: &Broker,
+    caller: &Caller,
+    (request, prepared): (&RequestId, &Prepared<'_>),
+    workspace: Judgement,
+) -> Result<(), Refusal> {
     let target = prepared.target;
     let assessed = broker
         .agent
-        .assess(target.name.as_str(), &prepared.work, &caller.principal)
+        .assess(
+            target.name.as_str(),
+            &prepared.work,
+            (&caller.principal, prepared.purpose),
+        )
         .await?;
     let policies = PolicyDigests {
         workspace: workspace.digest,

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use crate::broker::{Broker, Caller};
+use crate::broker::{Broker, Caller, reviews};
 use crate::core::audit::EventKind;
 use crate::core::target::Target;
 
 /// How long a target may take to answer before it counts as unreachable.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// More open reviews than this are not counted.
+pub const MOST_REVIEWS: usize = 100;
 
 /// What was found.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub struct Health {
     pub audit: bool,
     /// Policies whose file is broken, so that an older state of it is in force.
     pub broken_policies: Vec<&'static str>,
+    /// Reviews of what broke the glass that nobody has closed, counted up to [`MOST_REVIEWS`].
+    pub open_reviews: usize,
     /// Each target.
     pub targets: Vec<TargetHealth>,
 }
@@ -46,8 +51,19 @@ pub async fn look(broker: &Broker, caller: &Caller) -> Health {
     Health {
         audit,
         broken_policies: stale.map(|(name, _)| name).collect(),
+        open_reviews: open_reviews(broker).await,
         targets,
     }
+}
+
+/// How many reviews are open, counted up to [`MOST_REVIEWS`]. None where that cannot be read: the audit log,
+/// which lies in the same file, says so.
+pub async fn open_reviews(broker: &Broker) -> usize {
+    let state = broker.state.clone();
+    let open = tokio::task::spawn_blocking(move || reviews::open(&state, MOST_REVIEWS)).await;
+    open.ok()
+        .and_then(Result::ok)
+        .map_or(0, |page| page.requests.len())
 }
 
 async fn reach(broker: &Broker, target: &Target) -> TargetHealth {

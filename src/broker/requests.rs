@@ -103,6 +103,7 @@ pub(super) fn document(request: &Request) -> Result<Document, Refusal> {
     let asked = request.asked();
     let document = Document::parse(asked.document.text().as_bytes())?;
     let same = document.request == asked.id
+        && document.purpose == asked.purpose
         && document.workspace == asked.workspace
         && document.requester == asked.requester
         && document.executor == asked.agent

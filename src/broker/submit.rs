@@ -7,6 +7,7 @@ use crate::agent::{NotRun, Report};
 use crate::broker::approvals::ask_people;
 use crate::broker::turns::Turn;
 use crate::broker::{Broker, Caller};
+use crate::core::approval::Purpose;
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::RequestId;
 use crate::core::limits::{Limits, PARAMETERS};
@@ -57,7 +58,7 @@ pub async fn submit(
     let request = broker.ids.request();
     let draft = |kind| broker.draft(kind, caller).request(&request);
     let target = broker.target(ask.target.as_deref());
-    let prepared = match prepare(broker, &request, ask).await {
+    let prepared = match prepare(broker, &request, ask, Purpose::Run).await {
         Ok(prepared) => prepared,
         Err(refusal) => {
             let refused = draft(EventKind::RequestRefused);
@@ -143,12 +144,14 @@ pub(super) struct Prepared<'a> {
     pub(super) statement: std::sync::Arc<Statement>,
     pub(super) limits: Limits,
     pub(super) reason: Option<String>,
+    pub(super) purpose: Purpose,
 }
 
-async fn prepare<'a>(
+pub(super) async fn prepare<'a>(
     broker: &'a Broker,
     request: &RequestId,
     ask: SqlAsk,
+    purpose: Purpose,
 ) -> Result<Prepared<'a>, Refusal> {
     let target = broker.target(ask.target.as_deref())?;
     if ask.params.len() > PARAMETERS {
@@ -185,23 +188,26 @@ async fn prepare<'a>(
         statement,
         limits,
         reason: ask.reason,
+        purpose,
     })
 }
 
-struct Attempt<'a> {
-    broker: &'a Broker,
-    caller: &'a Caller,
-    request: &'a RequestId,
-    prepared: &'a Prepared<'a>,
+/// One look at an ask by the workspace's policy.
+pub(super) struct Attempt<'a> {
+    pub(super) broker: &'a Broker,
+    pub(super) caller: &'a Caller,
+    pub(super) request: &'a RequestId,
+    pub(super) prepared: &'a Prepared<'a>,
 }
 
 impl Attempt<'_> {
-    fn decide(&self, found: Option<&Statement>) -> (Judgement, Decision) {
+    pub(super) fn decide(&self, found: Option<&Statement>) -> (Judgement, Decision) {
         let Prepared {
             target,
             work,
             statement,
             limits,
+            purpose,
             ..
         } = self.prepared;
         decide(&Question {
@@ -217,6 +223,7 @@ impl Attempt<'_> {
             policy: &self.broker.policies.current(),
             review: &self.broker.review,
             approved: None,
+            purpose: *purpose,
             at: self.broker.clock.now(),
         })
     }

@@ -9,12 +9,12 @@ use clap::Args;
 use tokio::sync::Mutex;
 
 use crate::broker::requests::{self, Shown};
-use crate::broker::votes;
+use crate::broker::{reviews, votes};
 use crate::cli::place::{Place, person};
 use crate::cli::{Failure, Shared};
 use crate::clock::SystemClock;
 use crate::config::{Home, Surroundings};
-use crate::core::approval::SignedVerdict;
+use crate::core::approval::{SignedReview, SignedVerdict};
 use crate::core::ids::RequestId;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::Request;
@@ -120,6 +120,14 @@ impl Desk {
         Self::find(agent, shared, Place::open_or_make).await
     }
 
+    /// On a state folder that is open already.
+    pub(super) fn at(place: Place) -> Self {
+        Self {
+            at: At::Here(place),
+            around: Surroundings::of_process(),
+        }
+    }
+
     async fn find(
         agent: &AgentArgs,
         shared: Shared,
@@ -153,6 +161,7 @@ impl Desk {
         let call = Call::List {
             statuses: filter.statuses,
             target: filter.target,
+            reviews: filter.open_reviews,
             before: filter.before,
             limit: filter.limit.min(LONGEST_LIST),
         };
@@ -217,6 +226,19 @@ impl Desk {
         }
         let request = id.clone();
         self.request(&Call::Vote { request, signed }).await
+    }
+
+    /// Hands a review in; gives the request after it.
+    pub(super) async fn review(
+        &self,
+        id: &RequestId,
+        signed: SignedReview,
+    ) -> Result<Request, Refusal> {
+        if let At::Here(place) = &self.at {
+            return reviews::close(&place.state, id, signed).await;
+        }
+        let request = id.clone();
+        self.request(&Call::Review { request, signed }).await
     }
 
     /// Takes a request back.
@@ -349,5 +371,7 @@ fn summary(line: Line) -> Summary {
         updated: line.updated,
         version: line.version,
         state: line.state,
+        purpose: line.purpose,
+        review: line.review,
     }
 }

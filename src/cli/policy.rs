@@ -10,6 +10,7 @@ use crate::boot;
 use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::clock::SystemClock;
 use crate::config::{self, Config, Surroundings};
+use crate::core::approval::DocumentError;
 use crate::core::policy::cases::{Case, Cases, written};
 use crate::core::policy::decide::describe;
 use crate::core::policy::set::Explanation;
@@ -90,6 +91,9 @@ struct ExplainArgs {
     /// Who asks: `ai:NAME`, `human:NAME` or `service:NAME` [default: an AI client of yours]
     #[arg(long = "as", value_name = "PRINCIPAL", value_parser = |text: &str| Principal::try_from(text.to_owned()))]
     principal: Option<Principal>,
+    /// What it says when a person breaks the glass, by default you
+    #[arg(long)]
+    break_glass: bool,
 }
 
 pub(super) async fn run(args: PolicyArgs, shared: Shared) -> Result<Exit, Failure> {
@@ -268,9 +272,16 @@ async fn explain(args: ExplainArgs, shared: Shared) -> Result<Exit, Failure> {
     let config = config::load(&shared.into_flags(args.databases), &around)?;
     let target = target(&config, args.target.as_deref())?;
     let principal = args.principal.unwrap_or_else(|| {
-        let name = format!("{}/claude-code", around.os_user());
-        Principal::new(PrincipalKind::Ai, &name)
+        let user = around.os_user();
+        if args.break_glass {
+            Principal::new(PrincipalKind::Human, &user)
+        } else {
+            Principal::new(PrincipalKind::Ai, &format!("{user}/claude-code"))
+        }
     });
+    if args.break_glass && principal.kind() != PrincipalKind::Human {
+        return Err(Failure::Refused(DocumentError::BreakGlassRequester.into()));
+    }
     let parser = boot::parse_pool()?;
     let statement = parser.parse(target.engine, &args.sql).await?;
     let found = statement.findings.iter().copied();
@@ -284,6 +295,7 @@ async fn explain(args: ExplainArgs, shared: Shared) -> Result<Exit, Failure> {
         capability: None,
         findings: &findings,
         rows: None,
+        break_glass: args.break_glass,
         at: SystemClock.now(),
     };
     output::say(&subject(&facts, &statement))?;

@@ -3,6 +3,7 @@
 mod json;
 mod look;
 mod print;
+mod review;
 pub(super) mod vote;
 mod watch;
 
@@ -31,7 +32,7 @@ Exit codes of wait, approve, reject and cancel:
 /// The longest wait that makes sense: longer than any request waits.
 const LONGEST_WAIT: Duration = Duration::from_hours(48);
 
-/// List, read, approve, reject, cancel and await requests that wait for people
+/// List, read, approve, reject, review, cancel and await requests that wait for people
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct RequestsArgs {
@@ -57,6 +58,8 @@ enum Command {
     /// Look at a request, and sign that it must not run
     #[command(after_help = EXIT_CODES)]
     Reject(DecideArgs),
+    /// Look at what was run ahead of its review, and sign that you have
+    Review(review::ReviewArgs),
     /// Take a request back before it runs
     #[command(after_help = EXIT_CODES)]
     Cancel(CancelArgs),
@@ -73,6 +76,9 @@ struct ListArgs {
     /// Only those in this state, such as `pending`; repeatable
     #[arg(long, value_name = "STATE", value_parser = status)]
     status: Vec<Status>,
+    /// Only those that broke the glass and whose review is open
+    #[arg(long)]
+    reviews: bool,
     /// Only those for this target
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
@@ -175,6 +181,7 @@ pub(super) async fn run(args: RequestsArgs, shared: Shared) -> Result<Exit, Fail
         Command::Reject(args) => {
             vote::cast(&desk, Some(args.request), &args.vote, Decision::Reject).await
         }
+        Command::Review(args) => review::close(&desk, &args).await,
         Command::Cancel(args) => cancel(&desk, &args).await,
         Command::Watch(args) => watch::run(&desk, args.json).await,
     };
@@ -185,6 +192,7 @@ async fn list(desk: &Desk, args: ListArgs) -> Result<Exit, Failure> {
     let filter = Filter {
         statuses: args.status,
         target: args.target,
+        open_reviews: args.reviews,
         before: args.before,
         limit: args.limit,
         ..Filter::default()

@@ -4,19 +4,25 @@ use crate::core::visible::on_one_line;
 
 /// One line for each row, the header first. Every row has as many cells as the header.
 pub(super) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -> String {
-    let header = header.map(str::to_owned);
-    let rows: Vec<[String; N]> = std::iter::once(header)
+    let header = header.map(str::to_owned).to_vec();
+    columns_of(header, rows.into_iter().map(|row| row.to_vec()).collect())
+}
+
+/// [`table`] where the number of columns is not known beforehand.
+pub(super) fn columns_of(header: Vec<String>, rows: Vec<Vec<String>>) -> String {
+    let columns = header.len();
+    let rows: Vec<Vec<String>> = std::iter::once(header)
         .chain(rows)
-        .map(|row| row.map(|cell| on_one_line(&cell)))
+        .map(|row| row.iter().map(|cell| on_one_line(cell)).collect())
         .collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: [usize; N] = std::array::from_fn(width);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in &rows {
-        let cells = row.iter().zip(widths);
+        let cells = row.iter().zip(&widths);
         let cells: Vec<String> = cells
             .map(|(cell, width)| format!("{cell:<width$}"))
             .collect();

@@ -6,6 +6,7 @@
 
 pub mod backing;
 pub mod document;
+pub mod review;
 pub mod signature;
 pub mod sshsig;
 pub mod verdict;
@@ -14,12 +15,17 @@ pub mod webauthn;
 
 pub use backing::{Backing, BackingError, Defences, Executing, check_backing};
 pub use document::{Document, DocumentError, ParamsSeal, PolicyDigests, Purpose};
+pub use review::{
+    Finding, ReviewError, ReviewVerdict, SignedReview, VerifiedReview, verify_review,
+};
 pub use signature::SignatureError;
 pub use verdict::{Decision, SignedVerdict, Verdict};
 pub use verify::{VerdictError, VerifiedVerdict, verify};
 
 /// The SSHSIG namespace of verdicts.
 pub const APPROVAL: &str = "approval@secondkey.dev";
+/// The SSHSIG namespace of reviews.
+pub const REVIEW: &str = "review@secondkey.dev";
 /// The SSHSIG namespace of trust files.
 pub const TRUST: &str = "trust@secondkey.dev";
 /// The SSHSIG namespace in which a new key proves that somebody holds it.

@@ -13,14 +13,20 @@
 //! audit entries that belong to the step. A store takes nothing but changes, so nothing moves
 //! unaudited. Expiry needs no timer: [`Request::as_of`] says what time alone has made of a request,
 //! and every transition starts from there.
+//!
+//! A request that breaks the glass has the same life, and is pending for as long as the person in front of it
+//! takes to sign. Once the agent begins it, a review is open, which somebody else closes
+//! ([`Review`]).
 
 mod life;
+mod review;
 mod run;
 mod state;
 mod time;
 mod vote;
 mod words;
 
+pub use review::{RecordedReview, Review};
 pub use state::{Approval, ApprovedBy, Ended, Order, State, Status};
 pub use vote::{Decision, RecordedVote};
 pub use words::{Ending, InvalidTransition, Settlement, Standing};
@@ -29,6 +35,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::core::approval::Purpose;
 use crate::core::audit::Draft;
 use crate::core::engine::Engine;
 use crate::core::ids::{AgentId, RequestId};
@@ -41,6 +48,8 @@ use crate::core::work::{Digest, Salt};
 pub const PENDING_MS: i64 = 24 * 60 * 60 * 1_000;
 /// How long an approved request waits to be collected, in milliseconds: one hour.
 pub const APPROVED_MS: i64 = 60 * 60 * 1_000;
+/// How long whoever breaks the glass has to sign and run, in milliseconds: 15 minutes.
+pub const BREAK_GLASS_MS: i64 = 15 * 60 * 1_000;
 /// How long after a run's time limit its report may still come, in milliseconds. Whoever is silent
 /// for longer is taken to be gone.
 pub const REPORT_MS: i64 = 60_000;
@@ -48,6 +57,8 @@ pub const REPORT_MS: i64 = 60_000;
 /// What was asked. None of it changes during the request's life.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Asked {
+    /// Whether it waits for people or goes ahead of its review.
+    pub purpose: Purpose,
     /// The request.
     pub id: RequestId,
     /// The workspace it belongs to.
@@ -140,6 +151,8 @@ pub struct Request {
     updated: Timestamp,
     version: u64,
     state: State,
+    /// Whether somebody has to look at what was run ahead of its review.
+    review: Option<Review>,
     /// What time alone has done and no store has taken yet. The next change carries it.
     unrecorded: Vec<Draft>,
 }
@@ -150,7 +163,7 @@ impl Request {
         asked: Asked,
         (created, updated): (Timestamp, Timestamp),
         version: u64,
-        state: State,
+        (state, review): (State, Option<Review>),
     ) -> Self {
         Self {
             asked,
@@ -158,6 +171,7 @@ impl Request {
             updated,
             version,
             state,
+            review,
             unrecorded: Vec::new(),
         }
     }
@@ -190,6 +204,11 @@ impl Request {
     /// Where it stands. Ask [`Request::as_of`] first whether time has moved it on.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The review of what was run ahead of it; nothing where nothing was.
+    pub fn review(&self) -> Option<&Review> {
+        self.review.as_ref()
     }
 
     /// The name of where it stands.

@@ -12,6 +12,7 @@ pub use verify::{TokenError, VerifiedToken, Verifier};
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::approval::Purpose;
 use crate::core::ids::{AgentId, RequestId, TokenId};
 use crate::core::limits::Limits;
 use crate::core::principal::Principal;
@@ -40,6 +41,8 @@ pub struct Claims {
     pub target: String,
     /// Who asked.
     pub sub: Principal,
+    /// Whether the work waited for its approvals or goes ahead of its review.
+    pub purpose: Purpose,
     /// The digest of the work it runs.
     pub work: Digest,
     /// The worst effect it may have.

@@ -102,6 +102,12 @@ pub fn on_one_line(text: &str) -> String {
     shown.replace('\n', "\\n").replace('\t', "\\t")
 }
 
+/// How many characters of the text show something: neither space nor hidden.
+pub fn shown_in(text: &str) -> usize {
+    let shows = |c: &char| !c.is_whitespace() && !is_hidden(*c);
+    text.chars().filter(shows).count()
+}
+
 /// How many characters of the text do not show as themselves.
 pub fn hidden_in(text: &str) -> usize {
     let odd = |part: &Part<'_>| matches!(part, Part::Odd(_));
@@ -168,6 +174,7 @@ mod tests {
         );
         assert_eq!(hidden_in(text), 5);
         assert_eq!(on_one_line("a\n\tb"), "a\\n\\tb");
+        assert_eq!(shown_in(" a\u{200b}\r\n\u{2800}b \u{3164}"), 2);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
-use crate::broker::{requests, votes};
+use crate::broker::{requests, reviews, votes};
 use crate::core::ids::RequestId;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::refusal::{Code, Refusal};
@@ -31,12 +31,14 @@ pub(super) async fn answer(serving: &Serving, peer: &Peer, call: Call) -> Result
         Call::List {
             statuses,
             target,
+            reviews,
             before,
             limit,
         } => {
             let filter = Filter {
                 statuses,
                 target,
+                open_reviews: reviews,
                 before,
                 limit: limit.min(LONGEST_LIST),
                 ..Filter::default()
@@ -50,6 +52,10 @@ pub(super) async fn answer(serving: &Serving, peer: &Peer, call: Call) -> Result
         } => wait(serving, peer, &request, at_most_ms).await,
         Call::Vote { request, signed } => {
             let request = votes::cast(&serving.state, &request, signed).await?;
+            Ok(kept(&request))
+        }
+        Call::Review { request, signed } => {
+            let request = reviews::close(&serving.state, &request, signed).await?;
             Ok(kept(&request))
         }
         Call::Cancel { request } => cancel(serving, peer, &request).await,
@@ -268,6 +274,8 @@ fn line(summary: Summary) -> Line {
         updated: summary.updated,
         version: summary.version,
         state: summary.state,
+        purpose: summary.purpose,
+        review: summary.review,
     }
 }
 

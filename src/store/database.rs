@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_audit_and_journal.sql"),
     include_str!("migrations/0002_requests.sql"),
     include_str!("migrations/0003_notices.sql"),
+    include_str!("migrations/0004_break_glass.sql"),
 ];
 
 /// Opens the database. Every connection is made here, so that all of them wait in the same way.
@@ -175,5 +176,6 @@ mod tests {
         "ef4e78eb15eb0bf9d193d94cc42be9cdf98b69e42de3ea8d5baea3ff1838b9e9",
         "d237d7555b771e1712c0e89d572bd213ebecc9e762fda3661486f25a91ba080c",
         "6ced7d367ac590641ce79c5bf55fa38692ed1c1c90caa1b9dd00e21d7da88471",
+        "97f4b3e5e9fea05d66c8f86d9757e2cfad63b96e7059bdb272bf8eeb8819c5eb",
     ];
 }

@@ -12,7 +12,7 @@ pub(in crate::store) mod values;
 mod watch;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,10 +25,12 @@ pub use list::{Filter, Page, Summary};
 
 use crate::core::ids::RequestId;
 use crate::core::refusal::Refusal;
-use crate::core::request::{Change, Request, Values};
+use crate::core::request::{Change, Request, Review, Values};
 use crate::core::time::{Clock, Timestamp};
+use crate::store::State;
 use crate::store::database::{connect_to_read, patiently};
 use crate::store::error::StoreError;
+use crate::store::folder::Folder;
 use crate::store::log::{Deed, Door, Job};
 use values::ValuesKey;
 use watch::Watcher;
@@ -205,6 +207,26 @@ impl Requests {
         *reading = Some(connection);
         Ok(found)
     }
+}
+
+/// Since when each review is open that is, in a state folder that is not to be opened or changed. None where
+/// there is no log yet, or one of an older format.
+pub fn open_reviews(folder: &Path) -> Result<Vec<Timestamp>, StoreError> {
+    if !State::exists(folder) {
+        return Ok(Vec::new());
+    }
+    let path = Folder::at(folder).database();
+    let connection = connect_to_read(&path)?;
+    let reviews = patiently(|| list::open_reviews(&connection));
+    let reviews = reviews.map_err(|error| StoreError::sqlite("read the requests", &error))?;
+    let since = |review: String| match serde_json::from_str::<Review>(&review) {
+        Ok(review) => Ok(review.since()),
+        Err(_) => Err(StoreError::Damaged {
+            path: path.clone(),
+            what: "a review in it cannot be read".to_owned(),
+        }),
+    };
+    reviews.into_iter().map(since).collect()
 }
 
 async fn blocking<T: Send + 'static>(

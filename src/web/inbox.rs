@@ -6,7 +6,8 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde::Serialize;
 
-use crate::broker::requests;
+use crate::broker::{requests, reviews};
+use crate::core::approval::Purpose;
 use crate::core::ids::RequestId;
 use crate::core::refusal::Refusal;
 use crate::core::request::Status;
@@ -35,6 +36,8 @@ const UNDER_WAY: [Status; 6] = [
 pub(super) struct Row {
     id: RequestId,
     status: &'static str,
+    /// Whether it breaks the glass, and what became of its review.
+    glass: String,
     title: &'static str,
     target: String,
     environment: String,
@@ -52,6 +55,7 @@ pub(super) struct Row {
 struct Inbox {
     frame: Frame,
     stamp: String,
+    reviews: Vec<Row>,
     pending: Vec<Row>,
     more: bool,
     under_way: Vec<Row>,
@@ -84,6 +88,7 @@ pub(super) async fn inbox(
         Ok(Inbox {
             frame,
             stamp: stamp(site)?,
+            reviews: rows(site, &reviews::open(site.state(), 50)?),
             more: pending.next.is_some(),
             pending: rows(site, &pending),
             under_way: rows(site, &list(site, &UNDER_WAY, None, 50)?),
@@ -138,7 +143,9 @@ pub(super) async fn pulse(State(site): State<Site>) -> Response {
 fn stamp(site: &Site) -> Result<String, Refusal> {
     let newest = list(site, &[], None, 50)?;
     let pending = list(site, &[Status::Pending], None, 50)?;
+    let open = reviews::open(site.state(), 50)?;
     let all = newest.requests.iter().chain(&pending.requests);
+    let all = all.chain(&open.requests);
     let parts = all.map(|one| format!("{} {} {}", one.id, one.version, one.state.status()));
     let parts: Vec<String> = parts.collect();
     Ok(Digest::of(&[parts.join("\n").as_bytes()]).to_string())
@@ -165,12 +172,22 @@ fn rows(site: &Site, page: &Page) -> Vec<Row> {
     page.requests.iter().map(|one| row(site, one)).collect()
 }
 
+/// Such as "BREAK GLASS, review open".
+fn glass(summary: &Summary) -> String {
+    match (summary.purpose, &summary.review) {
+        (Purpose::Run, _) => String::new(),
+        (Purpose::BreakGlass, None) => "BREAK GLASS".to_owned(),
+        (Purpose::BreakGlass, Some(review)) => format!("BREAK GLASS, review {}", review.as_str()),
+    }
+}
+
 fn row(site: &Site, summary: &Summary) -> Row {
     let status = summary.state.status();
     let left = summary.state.due().filter(|_| !status.is_over());
     let mut row = Row {
         id: summary.id.clone(),
         status: status.as_str(),
+        glass: glass(summary),
         title: "",
         target: String::new(),
         environment: String::new(),

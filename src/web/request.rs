@@ -25,7 +25,7 @@ use crate::web::session::Session;
 use crate::web::site::Site;
 use crate::web::text::{Text, When, line};
 use crate::web::timeline::{self, Moment};
-use crate::web::{highlight, words};
+use crate::web::{highlight, review, words};
 
 #[derive(Template)]
 #[template(path = "request.html", config = "src/web/askama.toml")]
@@ -54,6 +54,7 @@ struct RequestPage {
     requester: String,
     reason: Option<Text>,
     votes: Vec<Cast>,
+    review: Option<review::Shows>,
     wants: Vec<Want>,
     signers: Vec<Choice>,
     unsigned: Unsigned,
@@ -209,6 +210,7 @@ fn build(site: &Site, frame: Frame, shown: &Shown, timeline: Vec<Moment>) -> Req
         requester: line(&document.requester.to_string()),
         reason: document.reason.as_deref().map(Text::of),
         votes: request.state().votes().iter().map(cast).collect(),
+        review: review::of(site, known.as_deref(), shown),
         wants: wants(shown, known.as_deref(), site.now()),
         signers,
         unsigned,

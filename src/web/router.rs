@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 
 use crate::web::answer::plain;
 use crate::web::site::Site;
-use crate::web::{assets, audit, enrol, enter, guard, inbox, request, trust, vote};
+use crate::web::{assets, audit, enrol, enter, guard, inbox, request, review, trust, vote};
 
 /// All pages, behind the guard.
 pub(super) fn router(site: Site) -> Router {
@@ -19,6 +19,8 @@ pub(super) fn router(site: Site) -> Router {
         .route("/r/{id}", get(request::short))
         .route("/requests/{id}/verdict", post(vote::verdict))
         .route("/requests/{id}/vote", post(vote::vote))
+        .route("/requests/{id}/review", post(review::review))
+        .route("/requests/{id}/reviewed", post(review::reviewed))
         .route("/audit", get(audit::list))
         .route("/audit/verify", post(audit::verify))
         .route("/trust", get(trust::show))

@@ -43,6 +43,7 @@ fn who(body: &Body) -> String {
         "page.read",
         "request.cancelled",
         "request.submitted",
+        "review.closed",
         "vote.cast",
     ];
     let named = body.principal.as_deref();
@@ -61,6 +62,7 @@ fn more(body: &Body) -> String {
     };
     let parts = [
         fact("decision", ""),
+        fact("finding", ""),
         fact("code", ""),
         fact("rows", " rows"),
         fact("elapsed_ms", " ms"),
@@ -95,6 +97,9 @@ fn what(kind: &str) -> Option<&'static str> {
         "request.rejected" => "Rejected",
         "request.settled" => "Its end was found out",
         "request.submitted" => "Asked",
+        "review.closed" => "Reviewed by somebody else",
+        "review.opened" => "The glass is broken: its review is open",
+        "review.refused" => "A review was refused",
         "vote.cast" => "A signed vote was counted",
         "vote.refused" => "A vote was refused",
         _ => return None,

@@ -36,7 +36,7 @@ struct Wish {
 
 /// What the browser is to have signed.
 #[derive(Serialize)]
-struct ToSign {
+pub(super) struct ToSign {
     verdict: String,
     challenge: String,
     rp_id: String,
@@ -46,11 +46,11 @@ struct ToSign {
 
 /// What the browser hands over. All binary is base64url.
 #[derive(Deserialize)]
-struct Signed {
-    verdict: String,
-    credential: String,
+pub(super) struct Signed {
+    pub(super) verdict: String,
+    pub(super) credential: String,
     #[serde(flatten)]
-    assertion: Handed,
+    pub(super) assertion: Handed,
 }
 
 /// The parts of `navigator.credentials.get`'s answer.
@@ -103,10 +103,6 @@ pub(super) async fn verdict(
             return Err(Refusal::new(Code::InvalidArgument, sentence).hint("shorten it"));
         }
         let trust = votes::pinned(site.state())?;
-        let keys = keys_here(&trust, &wish.signer, &site.origin());
-        let Some((rp_id, user_verification)) = common(&keys) else {
-            return Err(no_passkey(&wish.signer));
-        };
         let verdict = Verdict {
             version: crate::core::approval::verdict::VERSION,
             decision: wish.decision,
@@ -117,18 +113,31 @@ pub(super) async fn verdict(
             comment: (!comment.is_empty()).then(|| comment.to_owned()),
             at_ms: site.now().unix_ms(),
         };
-        Ok(ToSign {
-            challenge: BASE64URL.encode(challenge(APPROVAL, &verdict.canonical())),
-            verdict: verdict.to_text(),
-            rp_id,
-            credentials: keys
-                .iter()
-                .map(|(_, credential)| (*credential).to_owned())
-                .collect(),
-            user_verification,
-        })
+        let text = (APPROVAL, verdict.to_text());
+        to_sign(site, &trust, &verdict.signer, text)
     });
     json(written.await)
+}
+
+/// What the browser is to have signed: a text in a namespace, by a passkey of this signer's.
+pub(super) fn to_sign(
+    site: &Site,
+    trust: &TrustFile,
+    signer: &Principal,
+    (namespace, text): (&str, String),
+) -> Result<ToSign, Refusal> {
+    let keys = keys_here(trust, signer, &site.origin());
+    let Some((rp_id, user_verification)) = common(&keys) else {
+        return Err(no_passkey(signer));
+    };
+    let credentials = keys.iter().map(|(_, credential)| (*credential).to_owned());
+    Ok(ToSign {
+        challenge: BASE64URL.encode(challenge(namespace, text.as_bytes())),
+        verdict: text,
+        rp_id,
+        credentials: credentials.collect(),
+        user_verification,
+    })
 }
 
 /// `POST /requests/ID/vote`: what was signed.
@@ -165,7 +174,7 @@ async fn count(site: &Site, id: &str, body: &Bytes) -> Result<Counted, Refusal> 
 }
 
 /// The passkeys of a signer that may be used on this page, with their credential ids.
-fn keys_here<'t>(
+pub(super) fn keys_here<'t>(
     trust: &'t TrustFile,
     signer: &Principal,
     origin: &str,
@@ -187,7 +196,7 @@ fn common(keys: &[(&SignerKey, &str)]) -> Option<(String, &'static str)> {
     Some((rp_id, if verified { "required" } else { "discouraged" }))
 }
 
-fn no_passkey(signer: &Principal) -> Refusal {
+pub(super) fn no_passkey(signer: &Principal) -> Refusal {
     Refusal::new(
         Code::ApprovalRefused,
         format!("`{signer}` has no passkey for this page in the trust file"),

@@ -66,6 +66,7 @@ pub(super) fn standing(state: &State) -> String {
         State::Pending { .. } => "It waits for people, and nothing has run.".to_owned(),
         State::Approved(approval) => match approval.by {
             ApprovedBy::Policy => "The policy allows it; the requester has to collect it.",
+            ApprovedBy::BreakGlass => "It was signed to run at once, ahead of its review.",
             ApprovedBy::Quorum => "It is approved and runs when the requester collects it.",
         }
         .to_owned(),

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::core::approval::SignedVerdict;
+use crate::core::approval::{Purpose, SignedReview, SignedVerdict};
 use crate::core::engine::Engine;
 use crate::core::ids::{AgentId, RequestId};
 use crate::core::level::What;
 use crate::core::principal::Principal;
-use crate::core::request::{Asked, Document, Request, State, Status, Values};
+use crate::core::request::{Asked, Document, Request, Review, State, Status, Values};
 use crate::core::statement::Effect;
 use crate::core::time::Timestamp;
 use crate::core::trust::SignedTrust;
@@ -34,6 +34,8 @@ pub enum Call {
         statuses: Vec<Status>,
         /// Only those for this target.
         target: Option<String>,
+        /// Only those whose review is open.
+        reviews: bool,
         /// Only those older than this one.
         before: Option<RequestId>,
         /// At most so many, and at most [`LONGEST_LIST`].
@@ -57,6 +59,13 @@ pub enum Call {
         request: RequestId,
         /// The verdict.
         signed: SignedVerdict,
+    },
+    /// A signed review of what was run ahead of it. Anybody may carry it.
+    Review {
+        /// The request.
+        request: RequestId,
+        /// The review.
+        signed: SignedReview,
     },
     /// Takes a request of one's own back.
     Cancel {
@@ -92,7 +101,7 @@ pub enum Reply {
         /// The values of its parameters, while they are kept.
         values: Option<Sent>,
     },
-    /// To [`Call::Wait`], [`Call::Vote`] and [`Call::Cancel`].
+    /// To [`Call::Wait`], [`Call::Vote`], [`Call::Review`] and [`Call::Cancel`].
     Request(Box<Kept>),
     /// To [`Call::Trust`]: every version, from the first.
     Trust(Vec<SignedTrust>),
@@ -142,12 +151,17 @@ pub struct Line {
     pub version: u64,
     /// Where it stands now.
     pub state: State,
+    /// Whether it waits for people or goes ahead of its review.
+    pub purpose: Purpose,
+    /// The review of what was run ahead of it.
+    pub review: Option<Review>,
 }
 
 /// One request as it is kept. The fields are those of [`Asked`] and [`Request`].
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "documented where they come from")]
 pub struct Kept {
+    pub purpose: Purpose,
     pub id: RequestId,
     pub workspace: String,
     pub requester: Principal,
@@ -169,12 +183,14 @@ pub struct Kept {
     pub updated: Timestamp,
     pub version: u64,
     pub state: State,
+    pub review: Option<Review>,
 }
 
 impl From<&Request> for Kept {
     fn from(request: &Request) -> Self {
         let asked = request.asked().clone();
         Self {
+            purpose: asked.purpose,
             id: asked.id,
             workspace: asked.workspace,
             requester: asked.requester,
@@ -196,6 +212,7 @@ impl From<&Request> for Kept {
             updated: request.updated(),
             version: request.version(),
             state: request.state().clone(),
+            review: request.review().cloned(),
         }
     }
 }
@@ -204,6 +221,7 @@ impl From<Kept> for Request {
     /// The digest of the document is made anew, from the text that came.
     fn from(kept: Kept) -> Self {
         let asked = Asked {
+            purpose: kept.purpose,
             id: kept.id,
             workspace: kept.workspace,
             requester: kept.requester,
@@ -222,7 +240,7 @@ impl From<Kept> for Request {
             agent_policy: kept.agent_policy,
         };
         let times = (kept.created, kept.updated);
-        Self::restored(asked, times, kept.version, kept.state)
+        Self::restored(asked, times, kept.version, (kept.state, kept.review))
     }
 }
 

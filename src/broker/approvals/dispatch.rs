@@ -123,6 +123,7 @@ async fn grant(
         policy: &broker.policies.current(),
         review: &broker.review,
         approved: Some(&approved),
+        purpose: document.purpose,
         at: broker.clock.now(),
     });
     match decision {

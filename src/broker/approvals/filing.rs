@@ -9,7 +9,7 @@ use crate::core::approval::{Document, ParamsSeal, PolicyDigests, Purpose};
 use crate::core::ids::RequestId;
 use crate::core::policy::Judgement;
 use crate::core::refusal::{Code, Refusal};
-use crate::core::request::{self, APPROVED_MS, Asked, PENDING_MS, Request, Values};
+use crate::core::request::{self, APPROVED_MS, Asked, BREAK_GLASS_MS, PENDING_MS, Request, Values};
 use crate::core::statement::{Name, Statement};
 use crate::core::time::Timestamp;
 use crate::core::work::Work;
@@ -46,6 +46,7 @@ pub(super) async fn file(
     let requirements = serde_json::to_string(judgement.requirements())
         .map_err(|_| Refusal::new(Code::Internal, "the requirements cannot be written"))?;
     let asked = Asked {
+        purpose: document.purpose,
         id: (*request).clone(),
         workspace: document.workspace,
         requester: document.requester,
@@ -73,6 +74,16 @@ pub(super) async fn file(
     Ok(())
 }
 
+/// From when on no signature over a document made now counts.
+fn expires(now: Timestamp, purpose: Purpose) -> Timestamp {
+    match purpose {
+        // Whoever signs in the last minute leaves an hour to collect.
+        Purpose::Run => now.plus_ms(PENDING_MS).plus_ms(APPROVED_MS),
+        // Whoever signs sits in front of it.
+        Purpose::BreakGlass => now.plus_ms(BREAK_GLASS_MS),
+    }
+}
+
 fn document(
     broker: &Broker,
     caller: &Caller,
@@ -85,6 +96,7 @@ fn document(
         statement,
         limits,
         reason,
+        purpose,
     } = filing.prepared;
     let found = filing.found;
     let names = |one: &BTreeSet<Name>, other: &BTreeSet<Name>| {
@@ -92,7 +104,7 @@ fn document(
     };
     let document = Document {
         version: VERSION,
-        purpose: Purpose::Run,
+        purpose: *purpose,
         workspace: broker.state.log().workspace().to_owned(),
         request: filing.request.clone(),
         executor: broker.agent.id().clone(),
@@ -122,8 +134,7 @@ fn document(
                 .map_err(|_| Refusal::new(Code::Internal, "no randomness from the system"))?,
         ),
         created_ms: now.unix_ms(),
-        // Whoever signs in the last minute leaves an hour to collect.
-        expires_ms: now.plus_ms(PENDING_MS).plus_ms(APPROVED_MS).unix_ms(),
+        expires_ms: expires(now, *purpose).unix_ms(),
     };
     document.check()?;
     Ok(document)

@@ -1,5 +1,7 @@
 //! Votes from outside: what counts, what is refused, and what another handle on the folder sees.
 
+mod reviews;
+
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use ed25519_dalek::SigningKey;
@@ -63,11 +65,19 @@ impl Rig {
     }
 
     async fn file(&self, number: u8, requirements: &[Requirement]) -> Document {
-        let document = document(number);
+        self.file_for(number, Aim::Run, requirements).await
+    }
+
+    async fn file_for(&self, number: u8, purpose: Aim, requirements: &[Requirement]) -> Document {
+        let document = Document {
+            purpose,
+            ..document(number)
+        };
         let now = self.state.now();
         let text = String::from_utf8(document.canonical()).unwrap();
         let expires = Timestamp::from_unix_ms(document.expires_ms);
         let asked = Asked {
+            purpose,
             id: document.request.clone(),
             workspace: "local".into(),
             requester: document.requester.clone(),
@@ -198,6 +208,7 @@ fn trust() -> SignedTrust {
             signer("bo", &["dba"], &[Purpose::Approve]),
             signer("cleo", &["dba"], &[Purpose::Trust]),
             signer("dora", &["dba"], &[Purpose::Approve]),
+            signer("finn", &["sre"], &[Purpose::Approve, Purpose::BreakGlass]),
         ],
     };
     let mut signed = SignedTrust {

@@ -3,7 +3,13 @@
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
+use crate::clock::SystemClock;
+use crate::core::time::Clock as _;
 use crate::exec::Check;
+use crate::store::open_reviews;
+
+/// A review that is open for longer than this is warned about, in milliseconds: a day.
+const LONG_OPEN_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// Examines a state folder without making or changing it.
 pub(super) fn examine(folder: &Path) -> Vec<Check> {
@@ -28,6 +34,7 @@ pub(super) fn examine(folder: &Path) -> Vec<Check> {
     }
     let mut checks = vec![writable(folder)];
     checks.extend(private(folder));
+    checks.extend(reviews(folder));
     checks
 }
 
@@ -42,6 +49,32 @@ fn to_be_made(folder: &Path) -> Check {
             "name another state folder with --state",
         ),
     }
+}
+
+/// Whether somebody still has to look at what was run ahead of its review.
+fn reviews(folder: &Path) -> Option<Check> {
+    let open = match open_reviews(folder) {
+        Ok(open) => open,
+        Err(error) => {
+            return Some(Check::bad(
+                format!("the requests cannot be read: {error}"),
+                "see whether the disk is full, or another program holds the file",
+            ));
+        }
+    };
+    let oldest = open.iter().min()?;
+    let age = SystemClock.now().unix_ms().saturating_sub(oldest.unix_ms());
+    let said = match open.len() {
+        1 => "the review of 1 request that broke the glass is open".to_owned(),
+        several => format!("the reviews of {several} requests that broke the glass are open"),
+    };
+    if age < LONG_OPEN_MS {
+        return Some(Check::good(said));
+    }
+    Some(Check::warning(
+        format!("{said}, since {oldest}"),
+        "`secondkey requests list --reviews` shows them; somebody else than whoever broke the glass closes them with `secondkey requests review`",
+    ))
 }
 
 fn writable(folder: &Path) -> Check {

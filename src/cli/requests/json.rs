@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::broker::requests::Shown;
-use crate::core::request::{RecordedVote, Request};
+use crate::core::request::{RecordedVote, Request, Review};
 use crate::core::time::Timestamp;
 use crate::store::requests::Summary;
 
@@ -12,6 +12,8 @@ pub(super) fn summary(summary: &Summary) -> String {
     json!({
         "request": summary.id,
         "state": summary.state.status(),
+        "purpose": summary.purpose,
+        "review": summary.review.as_ref().map(Review::as_str),
         "requester": summary.requester,
         "target": summary.target,
         "environment": summary.environment,
@@ -51,6 +53,8 @@ fn facts(request: &Request) -> Value {
     json!({
         "request": request.id(),
         "state": request.status(),
+        "purpose": asked.purpose,
+        "review": request.review().map(review),
         "requester": asked.requester,
         "target": asked.target,
         "environment": asked.environment,
@@ -64,6 +68,24 @@ fn facts(request: &Request) -> Value {
         "updated_ms": request.updated().unix_ms(),
         "until_ms": request.state().due().map(Timestamp::unix_ms),
     })
+}
+
+fn review(review: &Review) -> Value {
+    match review {
+        Review::Open { since } => json!({ "is": review.as_str(), "since_ms": since.unix_ms() }),
+        Review::Closed(recorded) => json!({
+            "is": review.as_str(),
+            "since_ms": recorded.since.unix_ms(),
+            "reviewer": recorded.reviewer,
+            "key": recorded.key,
+            "finding": recorded.finding,
+            "outcome": recorded.outcome,
+            "comment": recorded.comment,
+            "surface": recorded.surface,
+            "presence": recorded.presence,
+            "at_ms": recorded.at.unix_ms(),
+        }),
+    }
 }
 
 fn vote(vote: &RecordedVote) -> Value {

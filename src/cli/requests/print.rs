@@ -5,7 +5,7 @@ use crate::cli::requests::look::Look;
 use crate::cli::table::table;
 use crate::core::approval::{Document, Purpose};
 use crate::core::policy::{Progress, Requirement, Surfaces, is_production};
-use crate::core::request::{RecordedVote, State, Values};
+use crate::core::request::{RecordedVote, Review, State, Values};
 use crate::core::signer::{Presence, Surface};
 use crate::core::statement::Effect;
 use crate::core::time::Timestamp;
@@ -20,7 +20,7 @@ pub(super) fn list(requests: &[Summary]) -> String {
     let row = |summary: &Summary| {
         [
             summary.id.to_string(),
-            summary.state.status().to_string(),
+            stands(summary),
             summary.effect.to_string(),
             format!("{} in {}", summary.target, summary.environment),
             summary.requester.to_string(),
@@ -43,8 +43,13 @@ pub(super) fn list(requests: &[Summary]) -> String {
 /// One request on one line.
 pub(super) fn one(summary: &Summary) -> String {
     let said = format!(
-        "{}  {} on {} in {}, asked by {}: {}",
+        "{}  {}{} on {} in {}, asked by {}: {}",
         summary.id,
+        if summary.purpose == Purpose::BreakGlass {
+            "BREAK GLASS, "
+        } else {
+            ""
+        },
         summary.effect,
         summary.target,
         summary.environment,
@@ -52,6 +57,18 @@ pub(super) fn one(summary: &Summary) -> String {
         short(&summary.statement)
     );
     on_one_line(&said)
+}
+
+/// Where a request stands, and whether it broke the glass.
+fn stands(summary: &Summary) -> String {
+    let status = summary.state.status();
+    match (summary.purpose, &summary.review) {
+        (Purpose::Run, _) => status.to_string(),
+        (Purpose::BreakGlass, None) => format!("{status}, BREAK GLASS"),
+        (Purpose::BreakGlass, Some(review)) => {
+            format!("{status}, BREAK GLASS, review {}", review.as_str())
+        }
+    }
 }
 
 fn due(state: &State) -> String {
@@ -83,10 +100,36 @@ pub(super) fn whole(shown: &Shown, look: &Look) -> String {
             text.push_str(&look.block('>', &visible(comment)));
         }
     }
+    if let Some(review) = shown.request.review() {
+        text.push_str(&reviewed(review, look));
+    }
     if matches!(shown.request.state(), State::Pending { .. }) {
         text.push_str(&missing(shown, look));
     }
     text
+}
+
+/// Where the review of what was run ahead of it stands.
+fn reviewed(review: &Review, look: &Look) -> String {
+    match review {
+        Review::Open { since } => {
+            let open = format!("OPEN since {since}: somebody else has to look at what was run");
+            look.field("review", &look.loud(&open))
+        }
+        Review::Closed(recorded) => {
+            let said = format!(
+                "{} by {} with {} at {}; the run had {}",
+                recorded.finding.as_str(),
+                recorded.reviewer,
+                recorded.key,
+                recorded.at,
+                recorded.outcome
+            );
+            let mut text = look.field("review", &on_one_line(&said));
+            text.push_str(&look.block('>', &visible(&recorded.comment)));
+            text
+        }
+    }
 }
 
 /// What is still missing, one line for each requirement.

@@ -1,5 +1,8 @@
 //! One vote: show what is signed, ask, sign, hand it in.
 
+use std::path::Path;
+
+use crate::broker::requests::Shown;
 use crate::cli::desk::Desk;
 use crate::cli::place::{agrees, can_ask};
 use crate::cli::requests::look::Look;
@@ -45,33 +48,70 @@ pub(in crate::cli) async fn cast(
     if shown.document.params.is_some() && shown.values.is_none() {
         return Err(Failure::Refused(blind()));
     }
+    let digest = shown.document.digest().to_string();
+    let signing = Signing {
+        key: args.key.as_deref(),
+        comment: args.comment.clone(),
+        decision,
+        word: match decision {
+            Decision::Approve => "approve",
+            Decision::Reject => "reject",
+        },
+        quiet: args.json,
+        meant: args.document.as_ref().map(|said| *said == digest),
+        otherwise: "read what `secondkey requests show` says, in a terminal, or give its digest with --document",
+    };
+    let request = sign(desk, &shown, &signing).await?;
+    tell(desk, &request, decision, args.json).await
+}
+
+/// How a vote is signed.
+#[derive(Clone, Debug)]
+pub(in crate::cli) struct Signing<'a> {
+    /// The key that was named.
+    pub(in crate::cli) key: Option<&'a Path>,
+    /// What its owner has to say.
+    pub(in crate::cli) comment: Option<String>,
+    /// Yes or no.
+    pub(in crate::cli) decision: Decision,
+    /// What somebody types to sign.
+    pub(in crate::cli) word: &'static str,
+    /// Show nothing.
+    pub(in crate::cli) quiet: bool,
+    /// Whether it was said beforehand that this is meant; else somebody is asked.
+    pub(in crate::cli) meant: Option<bool>,
+    /// What to do where nobody can be asked.
+    pub(in crate::cli) otherwise: &'static str,
+}
+
+/// Shows a request, has it signed, and counts the vote; gives the request after it.
+pub(in crate::cli) async fn sign(
+    desk: &Desk,
+    shown: &Shown,
+    signing: &Signing<'_>,
+) -> Result<Request, Failure> {
     let trust = desk.trust().await?;
-    let (key, signer) = OwnKey::find(args.key.as_deref(), &trust, &desk.around)?;
-    let digest = shown.document.digest();
-    if !args.json {
+    let (key, signer) = OwnKey::find(signing.key, &trust, &desk.around)?;
+    if !signing.quiet {
         let look = Look::of_questions();
         output::complain(&print::document(
             &shown.document,
             shown.values.as_ref(),
             &look,
         ));
-        output::complain(&print::missing(&shown, &look));
+        output::complain(&print::missing(shown, &look));
         // Whatever has scrolled away above: what matters most stands right before the question.
         output::complain(&again(&shown.document));
     }
-    let meant = args
-        .document
-        .as_ref()
-        .map(|said| *said == digest.to_string());
-    agree(meant, decision, &signer, &key)?;
+    agree(signing, &signer, &key)?;
     let verdict = Verdict {
         version: 1,
-        decision,
-        document: digest,
-        request: id.clone(),
+        decision: signing.decision,
+        document: shown.document.digest(),
+        request: shown.document.request.clone(),
         signer,
         surface: Surface::Terminal,
-        comment: args.comment.clone(),
+        comment: signing.comment.clone(),
         at_ms: desk.now().unix_ms(),
     };
     let text = verdict.to_text();
@@ -79,8 +119,7 @@ pub(in crate::cli) async fn cast(
         signature: key.sign(APPROVAL, text.as_bytes())?,
         verdict: text,
     };
-    let request = desk.vote(&id, vote).await?;
-    tell(desk, &request, decision, args.json).await
+    Ok(desk.vote(shown.request.id(), vote).await?)
 }
 
 /// The target and the effect once more, and how much there was to read.
@@ -146,22 +185,12 @@ async fn only_one(desk: &Desk) -> Result<Option<RequestId>, Failure> {
 }
 
 /// The digest of the document stands for having seen it. Without it somebody has to be asked.
-fn agree(
-    meant: Option<bool>,
-    decision: Decision,
-    signer: &Principal,
-    key: &OwnKey,
-) -> Result<(), Failure> {
-    let word = match decision {
-        Decision::Approve => "approve",
-        Decision::Reject => "reject",
-    };
+fn agree(signing: &Signing<'_>, signer: &Principal, key: &OwnKey) -> Result<(), Failure> {
+    let word = signing.word;
     let refused = |message: &str| {
-        Failure::Refused(Refusal::new(Code::ApprovalRefused, message).hint(
-            "read what `secondkey requests show` says, in a terminal, or give its digest with --document",
-        ))
+        Failure::Refused(Refusal::new(Code::ApprovalRefused, message).hint(signing.otherwise))
     };
-    match meant {
+    match signing.meant {
         Some(true) => return Ok(()),
         Some(false) => return Err(refused("nothing was signed: the document is another one")),
         None => {}

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::approval::document::{Document, DocumentError};
+use crate::core::approval::document::{Document, DocumentError, Purpose};
 use crate::core::approval::verdict::SignedVerdict;
 use crate::core::approval::verify::{VerdictError, VerifiedVerdict, verify_with};
 use crate::core::checks::Checks;
 use crate::core::ids::AgentId;
 use crate::core::limits::Limits;
+use crate::core::principal::PrincipalKind;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::statement::{Name, Statement};
 use crate::core::time::Timestamp;
@@ -85,9 +86,15 @@ pub enum BackingError {
     /// The token names approvals, and none came with it.
     #[error("the token names approvals, and none came with it")]
     Missing,
+    /// Breaking the glass is never open to a program.
+    #[error("only a person can break the glass, and this token is not a person's")]
+    NotAPerson,
     /// Nobody is trusted yet.
     #[error("nobody is trusted here to approve anything")]
     NoTrust,
+    /// Work that goes ahead of its review, or does not, against what was signed.
+    #[error("the token is for another purpose than the approved document")]
+    Purpose,
     /// The statement does something else than the document says.
     #[error("the statement would now do something else than the approved document says")]
     Reasons,
@@ -131,6 +138,8 @@ impl From<BackingError> for Refusal {
             | BackingError::Executor
             | BackingError::Limits
             | BackingError::Missing
+            | BackingError::NotAPerson
+            | BackingError::Purpose
             | BackingError::Reasons
             | BackingError::Relations
             | BackingError::Request
@@ -147,6 +156,8 @@ impl From<BackingError> for Refusal {
 /// The checks of an executor; outside of tests there is no other value than all of them.
 #[derive(Clone, Debug)]
 pub struct Defences {
+    /// Those of the document by itself.
+    pub document: Checks<DocumentError>,
     /// Those of the document and the token.
     pub backing: Checks<BackingError>,
     /// Those of each verdict.
@@ -157,6 +168,7 @@ impl Defences {
     /// Every check.
     pub fn all() -> Self {
         Self {
+            document: Checks::all(),
             backing: Checks::all(),
             verdict: Checks::all(),
         }
@@ -177,7 +189,8 @@ pub fn check_backing(
     let checks = &defences.backing;
     let Some(backing) = backing else {
         let none = claims.approvals.is_empty() && claims.document.is_none();
-        checks.demand(none, BackingError::Missing)?;
+        let alone = none && claims.purpose == Purpose::Run;
+        checks.demand(alone, BackingError::Missing)?;
         return Ok(Vec::new());
     };
     let few = backing.verdicts.len() <= MOST_VERDICTS;
@@ -187,7 +200,7 @@ pub fn check_backing(
     checks.demand(named == came, BackingError::Approvals)?;
     let this = claims.document == Some(backing.document_digest());
     checks.demand(this, BackingError::Document)?;
-    let document = Document::parse(backing.document.as_bytes())?;
+    let document = Document::parse_with(&defences.document, backing.document.as_bytes())?;
     check_document(checks, &document, claims, here)?;
     let trust = trust.ok_or(BackingError::NoTrust)?;
     let verify =
@@ -214,6 +227,13 @@ fn check_document(
     let environment = document.environment == here.environment;
     checks.demand(environment, BackingError::Environment)?;
     checks.demand(document.requester == claims.sub, BackingError::Requester)?;
+    checks.demand(document.purpose == claims.purpose, BackingError::Purpose)?;
+    // The document says so too; this holds whatever it says.
+    let person = claims.sub.kind() == PrincipalKind::Human;
+    checks.demand(
+        person || claims.purpose == Purpose::Run,
+        BackingError::NotAPerson,
+    )?;
     checks.demand(document.is_about(here.work), BackingError::Work)?;
     let effect = document.effect >= here.statement.effect;
     checks.demand(effect, BackingError::Effect)?;

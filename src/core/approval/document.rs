@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::checks::Checks;
 use crate::core::engine::Engine;
 use crate::core::exact::{ExactError, GREATEST, read_canonical};
 use crate::core::ids::{AgentId, RequestId};
@@ -9,10 +10,13 @@ use crate::core::limits::{Limits, PARAMETERS, STATEMENT_BYTES};
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::statement::Effect;
+use crate::core::visible::shown_in;
 use crate::core::work::{Digest, Work, canonical_json};
 
 /// The longest document, in bytes.
 pub const LONGEST: usize = 1024 * 1024;
+/// The fewest characters that show something in the reason for breaking the glass.
+pub const SHORTEST_REASON: usize = 10;
 /// The only version there is.
 pub const VERSION: u32 = 1;
 
@@ -103,9 +107,12 @@ pub struct Document {
 /// Why bytes are not a document.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, thiserror::Error)]
 pub enum DocumentError {
-    /// Work that goes ahead of its review needs a human who says why.
-    #[error("breaking the glass needs a human requester and a reason")]
-    BreakGlass,
+    /// Work that goes ahead of its review is explained to whoever reviews it.
+    #[error("breaking the glass needs a reason, in {SHORTEST_REASON} characters or more")]
+    BreakGlassReason,
+    /// Work that goes ahead of its review is never open to a program.
+    #[error("only a person can break the glass")]
+    BreakGlassRequester,
     /// The bytes are not this JSON.
     #[error("the request document is refused: {0}")]
     Exact(#[from] ExactError),
@@ -125,8 +132,20 @@ pub enum DocumentError {
 
 impl From<DocumentError> for Refusal {
     fn from(error: DocumentError) -> Self {
-        Self::new(Code::ApprovalRefused, error.to_string())
-            .hint("file the request again, and bring both programs to the same version")
+        let hint = match error {
+            DocumentError::BreakGlassReason => "say what is on fire, for whoever reviews it",
+            DocumentError::BreakGlassRequester => {
+                "ask a person; they run `secondkey break-glass` themselves"
+            }
+            DocumentError::Exact(_)
+            | DocumentError::Nonce
+            | DocumentError::Size
+            | DocumentError::Times
+            | DocumentError::Version => {
+                "file the request again, and bring both programs to the same version"
+            }
+        };
+        Self::new(Code::ApprovalRefused, error.to_string()).hint(hint)
     }
 }
 
@@ -143,13 +162,23 @@ impl Document {
 
     /// Reads a document from exactly the bytes of [`Document::canonical`], and checks it.
     pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
+        Self::parse_with(&Checks::all(), bytes)
+    }
+
+    /// [`Document::parse`] with these checks; outside of tests there is no other value than all of
+    /// them.
+    pub fn parse_with(checks: &Checks<DocumentError>, bytes: &[u8]) -> Result<Self, DocumentError> {
         let document: Self = read_canonical(bytes, LONGEST)?;
-        document.check()?;
+        document.check_with(checks)?;
         Ok(document)
     }
 
     /// Checks what the types cannot say. Whoever makes a document calls this before showing it.
     pub fn check(&self) -> Result<(), DocumentError> {
+        self.check_with(&Checks::all())
+    }
+
+    fn check_with(&self, checks: &Checks<DocumentError>) -> Result<(), DocumentError> {
         if self.version != VERSION {
             return Err(DocumentError::Version);
         }
@@ -166,14 +195,11 @@ impl Document {
         if self.statement.len() > STATEMENT_BYTES || too_many {
             return Err(DocumentError::Size);
         }
-        let said = self
-            .reason
-            .as_deref()
-            .is_some_and(|why| !why.trim().is_empty());
-        let human = self.requester.kind() == PrincipalKind::Human;
         match self.purpose {
-            Purpose::BreakGlass if !(said && human) => Err(DocumentError::BreakGlass),
-            Purpose::BreakGlass | Purpose::Run => Ok(()),
+            Purpose::BreakGlass => {
+                check_break_glass(checks, &self.requester, self.reason.as_deref())
+            }
+            Purpose::Run => Ok(()),
         }
     }
 
@@ -184,6 +210,29 @@ impl Document {
             commitment,
         });
         self.work == work.digest() && self.statement == work.text() && self.params == seal
+    }
+}
+
+/// Whether this requester may break the glass for this reason, as far as can be said without a
+/// policy: a person, and one who says why.
+pub fn check_break_glass(
+    checks: &Checks<DocumentError>,
+    requester: &Principal,
+    reason: Option<&str>,
+) -> Result<(), DocumentError> {
+    let human = requester.kind() == PrincipalKind::Human;
+    checks.demand(human, DocumentError::BreakGlassRequester)?;
+    let said = shown_in(reason.unwrap_or_default()) >= SHORTEST_REASON;
+    checks.demand(said, DocumentError::BreakGlassReason)
+}
+
+impl Purpose {
+    /// The written form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::BreakGlass => "break_glass",
+        }
     }
 }
 

@@ -75,7 +75,7 @@ pub enum VerdictError {
 
 impl VerdictError {
     /// What the signer can do about it.
-    fn hint(&self) -> &'static str {
+    pub(super) fn hint(&self) -> &'static str {
         match self {
             Self::BeforeDocument | Self::Future => "set the clock of the signer's machine",
             Self::DocumentExpired | Self::AfterDocument => "file the request again",
@@ -193,9 +193,13 @@ pub fn verify_with(
 ) -> Result<VerifiedVerdict, VerdictError> {
     let verdict = Verdict::parse(&signed.verdict)?;
     let sig = SshSig::parse(&signed.signature)?;
-    let (owner, key) = owner_of(checks, trust, &sig, &verdict)?;
-    check_signature(checks, &sig, key, APPROVAL, signed.verdict.as_bytes())?;
-    check_signer(checks, owner, &verdict, document, now)?;
+    let purpose = match document.purpose {
+        Purpose::Run => trust::Purpose::Approve,
+        Purpose::BreakGlass => trust::Purpose::BreakGlass,
+    };
+    let said = (&verdict.signer, purpose);
+    let message = (APPROVAL, signed.verdict.as_bytes());
+    let (owner, key) = who_signed(checks, &sig, said, message, (trust, now))?;
     check_document(checks, &verdict, document, now)?;
     let place = is_given_at(verdict.surface, &sig, trust);
     checks.demand(place, VerdictError::Surface)?;
@@ -208,40 +212,58 @@ pub fn verify_with(
     })
 }
 
-/// Whose key it is. Without this check, anybody's key counts as that of whoever the verdict names.
-fn owner_of<'t>(
-    checks: &Checks<VerdictError>,
+/// Who has signed a message in a namespace: the person whom it names, with a key of their own that the trust
+/// file holds, trusted for this and today.
+pub(super) fn who_signed<'t, E>(
+    checks: &Checks<E>,
+    sig: &SshSig,
+    (named, purpose): (&Principal, trust::Purpose),
+    (namespace, message): (&str, &[u8]),
+    (trust, now): (&'t TrustFile, Timestamp),
+) -> Result<(&'t Signer, &'t SignerKey), E>
+where
+    E: Clone + Ord + From<VerdictError> + From<SignatureError>,
+{
+    let (owner, key) = owner_of(checks, trust, sig, named)?;
+    check_signature(checks, sig, key, namespace, message)?;
+    check_signer(checks, owner, (named, purpose), now)?;
+    Ok((owner, key))
+}
+
+/// Whose key it is. Without this check, anybody's key counts as that of whoever the message names.
+fn owner_of<'t, E>(
+    checks: &Checks<E>,
     trust: &'t TrustFile,
     sig: &SshSig,
-    verdict: &Verdict,
-) -> Result<(&'t Signer, &'t SignerKey), VerdictError> {
+    named: &Principal,
+) -> Result<(&'t Signer, &'t SignerKey), E>
+where
+    E: Clone + Ord + From<VerdictError>,
+{
     if let Some(found) = trust.owner_of(sig.key()) {
         return Ok(found);
     }
     let claimed = trust
-        .signer(&verdict.signer)
-        .filter(|_| checks.is_off(&VerdictError::UnknownKey));
+        .signer(named)
+        .filter(|_| checks.is_off(&VerdictError::UnknownKey.into()));
     claimed
         .and_then(|signer| Some((signer, signer.keys.first()?)))
-        .ok_or(VerdictError::UnknownKey)
+        .ok_or_else(|| VerdictError::UnknownKey.into())
 }
 
-/// The signer is who the verdict says, a human, trusted for this and today.
-fn check_signer(
-    checks: &Checks<VerdictError>,
+/// The signer is who the message says, a human, trusted for this and today.
+fn check_signer<E>(
+    checks: &Checks<E>,
     signer: &Signer,
-    verdict: &Verdict,
-    document: &Document,
+    (named, purpose): (&Principal, trust::Purpose),
     now: Timestamp,
-) -> Result<(), VerdictError> {
-    let named = verdict.signer == signer.name;
-    checks.demand(named, VerdictError::WrongSigner)?;
+) -> Result<(), E>
+where
+    E: Clone + Ord + From<VerdictError>,
+{
+    checks.demand(*named == signer.name, VerdictError::WrongSigner)?;
     let human = signer.name.kind() == PrincipalKind::Human;
     checks.demand(human, VerdictError::NotHuman)?;
-    let purpose = match document.purpose {
-        Purpose::Run => trust::Purpose::Approve,
-        Purpose::BreakGlass => trust::Purpose::BreakGlass,
-    };
     let may = signer.purposes.contains(&purpose);
     checks.demand(may, VerdictError::Purpose)?;
     let begun = signer.has_begun(now);
@@ -271,7 +293,7 @@ fn check_document(
 
 /// Whether a verdict can have been given where it says. An SSH key signs in a binary of the approver's
 /// own; a passkey's page is told by its origin, and a page of a relay is never anybody's own.
-fn is_given_at(surface: Surface, sig: &SshSig, trust: &TrustFile) -> bool {
+pub(super) fn is_given_at(surface: Surface, sig: &SshSig, trust: &TrustFile) -> bool {
     match sig.client() {
         None => surface != Surface::RelayPage,
         Some(client) if trust.origins.own.contains(&client.origin) => surface == Surface::OwnPage,

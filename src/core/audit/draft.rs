@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::core::answer::integer;
+use crate::core::approval::Purpose;
 use crate::core::audit::kind::EventKind;
 use crate::core::ids::{AgentId, RequestId, TokenId};
 use crate::core::principal::Principal;
@@ -102,6 +103,14 @@ impl Draft {
         match &refusal.sqlstate {
             Some(sqlstate) => draft.text("sqlstate", sqlstate),
             None => draft,
+        }
+    }
+
+    /// Marks what breaks the glass. What waits for its approvals is what is usual, and not marked.
+    pub fn purpose(self, purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Run => self,
+            Purpose::BreakGlass => self.put("purpose", purpose.as_str().into()),
         }
     }
 

@@ -82,6 +82,12 @@ kinds! {
     RequestSettled = "request.settled",
     /// Somebody asked for work that has a life of its own.
     RequestSubmitted = "request.submitted",
+    /// Somebody else has reviewed work that broke the glass.
+    ReviewClosed = "review.closed",
+    /// Work that breaks the glass was begun: somebody else has to review it.
+    ReviewOpened = "review.opened",
+    /// Somebody's review was refused.
+    ReviewRefused = "review.refused",
     /// A server process began.
     ServerStarted = "server.started",
     /// A server process ended in good order.

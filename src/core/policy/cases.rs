@@ -66,6 +66,9 @@ pub struct Case {
     pub allow: BTreeSet<Effect>,
     /// The rows that a preview measured.
     pub rows: Option<u64>,
+    /// Whether it breaks the glass.
+    #[serde(default)]
+    pub break_glass: bool,
     /// When, as RFC 3339: `2026-05-04T09:30:00Z`, which is what is usual.
     pub at: Option<String>,
 }
@@ -136,6 +139,7 @@ impl Case {
             capability: None,
             findings: &findings,
             rows: self.rows,
+            break_glass: self.break_glass,
             at: self.time()?,
         }))
     }

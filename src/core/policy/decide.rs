@@ -1,6 +1,7 @@
 //! The broker's decision about one question: a policy judged, the votes counted, and either a
 //! grant or the words for the caller.
 
+use crate::core::approval::Purpose;
 use crate::core::ids::{AgentId, RequestId};
 use crate::core::limits::Limits;
 use crate::core::policy::facts::{Facts, Standing};
@@ -43,6 +44,8 @@ pub struct Question<'a> {
     pub review: &'a Settings,
     /// What people have approved, where they had to.
     pub approved: Option<&'a Approved>,
+    /// Whether it waits for everybody whom the policy asks, or goes ahead of its review.
+    pub purpose: Purpose,
     /// When.
     pub at: Timestamp,
 }
@@ -86,6 +89,7 @@ pub struct Grant {
     pub(in crate::core) principal: Principal,
     pub(in crate::core) target: String,
     pub(in crate::core) agent: AgentId,
+    pub(in crate::core) purpose: Purpose,
     pub(in crate::core) work: Digest,
     pub(in crate::core) effect: Effect,
     pub(in crate::core) reads: Vec<String>,
@@ -124,6 +128,7 @@ impl Question<'_> {
             capability: None,
             findings: &findings,
             rows: None,
+            break_glass: self.purpose == Purpose::BreakGlass,
             at: self.at,
         })
     }
@@ -271,6 +276,7 @@ fn grant(question: &Question<'_>, limits: Limits) -> Grant {
         principal: question.principal.clone(),
         target: question.target.name.as_str().to_owned(),
         agent: question.agent.clone(),
+        purpose: question.purpose,
         work: question.work.digest(),
         effect: question.effect(),
         reads: names(&question.statement.reads),

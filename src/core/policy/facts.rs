@@ -35,6 +35,8 @@ pub struct Facts<'a> {
     pub findings: &'a [Finding],
     /// The rows that would change, where they were measured.
     pub rows: Option<u64>,
+    /// Whether it would run at once, on one signature, ahead of its review.
+    pub break_glass: bool,
     /// When.
     pub at: Timestamp,
 }
@@ -109,7 +111,7 @@ pub(super) struct Form {
     pub(super) target: String,
     who: [Fact; 4],
     place: [Fact; 6],
-    context: [Fact; 15],
+    context: [Fact; 16],
 }
 
 impl Part {
@@ -141,6 +143,7 @@ impl Part {
                 "weekday",
                 "rows_known",
                 "rows",
+                "break_glass",
             ],
         }
     }
@@ -251,7 +254,7 @@ impl Facts<'_> {
         ]
     }
 
-    fn context(&self) -> [Fact; 15] {
+    fn context(&self) -> [Fact; 16] {
         let statement = self.statement;
         let reads = both_forms(&statement.reads);
         let writes = both_forms(&statement.writes);
@@ -275,6 +278,7 @@ impl Facts<'_> {
             Fact::Number(time.weekday().number_from_monday().into()),
             Fact::Truth(self.rows.is_some()),
             Fact::Number(self.rows.map_or(0, rows)),
+            Fact::Truth(self.break_glass),
         ]
     }
 }

@@ -36,6 +36,7 @@ struct Key {
     capability: Option<String>,
     findings: Vec<Finding>,
     rows: Option<u64>,
+    break_glass: bool,
     /// The hour of the day and the day of the week: all that a rule sees of the time.
     time: (u32, u32),
 }
@@ -73,6 +74,7 @@ impl Key {
             capability: facts.capability.map(str::to_owned),
             findings: facts.findings.to_vec(),
             rows: facts.rows,
+            break_glass: facts.break_glass,
             time: (time.hour(), time.weekday().number_from_monday()),
         })
     }

@@ -12,11 +12,14 @@ use crate::core::policy::judgement::{Denial, Judgement, Outcome};
 use crate::core::policy::memory::Memory;
 use crate::core::policy::problem::{Finder, Problem, Problems};
 use crate::core::policy::reader::{Reader, Rule};
+use crate::core::policy::requirement::{ANYONE, Requirement, Step, Surfaces};
 use crate::core::review::Level;
 use crate::core::signer::Presence;
 use crate::core::statement::Effect;
 use crate::core::work::Digest;
 
+/// What stands in the place of a rule where one signature breaks the glass.
+const BREAK_GLASS: &str = "break-glass";
 /// The longest text of a policy, in bytes.
 pub const LONGEST: usize = 1024 * 1024;
 
@@ -234,6 +237,11 @@ fn on_the_floor(facts: &Facts<'_>, outcome: Outcome) -> Outcome {
         blocked.then_some(Denial::Review),
     ];
     let floor = floor.into_iter().flatten().min();
+    let outcome = if facts.break_glass {
+        at_once(outcome)
+    } else {
+        outcome
+    };
     match (outcome, floor) {
         (Outcome::Deny(rule), Some(floor)) => Outcome::Deny(rule.min(floor)),
         (Outcome::Allow | Outcome::Ask(_), Some(floor)) => Outcome::Deny(floor),
@@ -245,6 +253,31 @@ fn on_the_floor(facts: &Facts<'_>, outcome: Outcome) -> Outcome {
         }
         (outcome, None) => outcome,
     }
+}
+
+/// Where somebody breaks the glass, one signature takes the place of everybody whom the rules ask, and it may
+/// be the requester's own. How it has to be given is still for the rules to say, and what they refuse
+/// stays refused. That the signer is marked for it in the trust file is seen to where the signature is
+/// verified.
+fn at_once(outcome: Outcome) -> Outcome {
+    let asked = match outcome {
+        Outcome::Deny(denial) => return Outcome::Deny(denial),
+        Outcome::Allow => Vec::new(),
+        Outcome::Ask(requirements) => requirements,
+    };
+    let presence = asked.iter().map(|one| one.presence).min();
+    let surfaces = asked.iter().map(|one| one.surfaces);
+    Outcome::Ask(vec![Requirement {
+        rule: BREAK_GLASS.to_owned(),
+        steps: vec![Step {
+            count: 1,
+            group: ANYONE.to_owned(),
+        }],
+        presence: presence.unwrap_or(Presence::Passphrase),
+        surfaces: surfaces.fold(Surfaces::Any, Surfaces::stricter),
+        own_requests: true,
+        deny: 1,
+    }])
 }
 
 #[cfg(test)]

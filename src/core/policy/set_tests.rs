@@ -22,6 +22,7 @@ struct Case {
     sql: &'static str,
     findings: Vec<Finding>,
     rows: Option<u64>,
+    break_glass: bool,
     at: Timestamp,
 }
 
@@ -43,6 +44,7 @@ impl Case {
             sql,
             findings: Vec::new(),
             rows: None,
+            break_glass: false,
             // A Sunday, 22:13.
             at: Timestamp::from_unix_ms(1_700_000_000_000 - 2 * 86_400_000),
         }
@@ -69,6 +71,7 @@ impl Case {
             capability: None,
             findings: &self.findings,
             rows: self.rows,
+            break_glass: self.break_glass,
             at: self.at,
         })
     }
@@ -263,12 +266,64 @@ fn a_blocking_finding_denies() {
 }
 
 #[test]
+fn breaking_the_glass_takes_one_signature_and_opens_nothing_that_is_shut() {
+    let rules = policy(
+        "@id(\"reads\") permit (principal, action, resource) when { context.effect == \"read\" };
+         @id(\"two\") @ask(\"2 of dba, then 1 of owner; surface=own\")
+         permit (principal, action, resource) when { context.effect == \"write\" };
+         @id(\"touched\") @ask(\"1 of owner; presence=hardware; surface=terminal\")
+         permit (principal, action, resource) when { context.writes.contains(\"payroll\") };
+         @id(\"never\")
+         forbid (principal, action, resource) when { context.break_glass && context.writes.contains(\"ledger\") };",
+    );
+    let glass = |sql| {
+        let mut case = Case::of(sql);
+        case.break_glass = true;
+        case
+    };
+    let demands = |case: &Case| {
+        let judgement = case.judged(&rules);
+        let [one] = judgement.requirements() else {
+            panic!("{judgement:?}");
+        };
+        assert!(one.own_requests);
+        (one.to_string(), one.presence, one.surfaces)
+    };
+    let anyone = || "1 of anyone".to_owned();
+    assert_eq!(
+        demands(&glass("update orders set a = 1")),
+        (anyone(), Presence::Passphrase, Surfaces::Own)
+    );
+    assert_eq!(
+        demands(&glass("update payroll set a = 1")),
+        (anyone(), Presence::Hardware, Surfaces::Terminal)
+    );
+    assert_eq!(
+        demands(&glass("select 1")),
+        (anyone(), Presence::Passphrase, Surfaces::Any)
+    );
+    // The floor in production holds.
+    assert_eq!(
+        demands(&glass("update orders set a = 1").production()),
+        (anyone(), Presence::Hardware, Surfaces::Own)
+    );
+    let outcome = |sql| glass(sql).outcome(&rules);
+    assert_eq!(outcome("update ledger set a = 1"), "deny (Rule) by never");
+    assert_eq!(outcome("drop table orders"), "deny (NoRule) by ");
+    let admin = glass("attach 'x.db' as x").outcome(&rules);
+    assert!(admin.starts_with("deny (Admin)"), "{admin}");
+    // Without it, everybody is asked.
+    let usual = Case::of("update ledger set a = 1").outcome(&rules);
+    assert_eq!(usual, "ask 2 of dba, then 1 of owner by two");
+}
+
+#[test]
 fn every_fact_can_be_spoken_of() {
     let speaks = |condition: &str, case: &Case| {
         let text = format!("permit (principal, action, resource) when {{ {condition} }};");
-        let held = case.judged(&policy(&text)).outcome == Outcome::Allow;
+        let held = !matches!(case.judged(&policy(&text)).outcome, Outcome::Deny(_));
         let text = format!("permit (principal, action, resource) unless {{ {condition} }};");
-        let unheld = case.judged(&policy(&text)).outcome == Outcome::Allow;
+        let unheld = !matches!(case.judged(&policy(&text)).outcome, Outcome::Deny(_));
         assert_ne!(held, unheld, "{condition}");
         held
     };
@@ -282,6 +337,7 @@ fn every_fact_can_be_spoken_of() {
         level: Level::Warn,
     }];
     case.rows = Some(7);
+    case.break_glass = true;
     for condition in [
         r#"principal == Ai::"ada/claude""#,
         r#"principal is Ai && principal.kind == "ai" && principal.name like "ada/*""#,
@@ -294,6 +350,7 @@ fn every_fact_can_be_spoken_of() {
         r#"context.capability == "" && context.findings.contains("no_where")"#,
         "context.hour == 22 && context.weekday == 7",
         "context.rows_known && context.rows == 7",
+        "context.break_glass",
     ] {
         assert!(speaks(condition, &case), "{condition}");
     }

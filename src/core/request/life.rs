@@ -1,6 +1,7 @@
 //! The transitions up to approval. Each starts from what time alone has made of the request, takes the request
 //! itself, and gives a change that holds its audit entries.
 
+use crate::core::approval::Purpose;
 use crate::core::audit::{Draft, EventKind};
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::refusal::Refusal;
@@ -24,12 +25,14 @@ impl Request {
             .text("document", &asked.document.digest().to_string())
             .text("workspace_policy", &asked.workspace_policy.to_string())
             .text("agent_policy", &asked.agent_policy.to_string());
+        let event = event.purpose(asked.purpose);
         let request = Self {
             asked,
             created: now,
             updated: now,
             version: 1,
             state: State::Submitted,
+            review: None,
             unrecorded: Vec::new(),
         };
         Change {
@@ -52,6 +55,9 @@ impl Request {
     /// The policy allows it without asking anybody.
     pub fn allow(self, now: Timestamp) -> Result<Change, InvalidTransition> {
         let request = self.undecided("allowed", now)?;
+        if request.asked.purpose == Purpose::BreakGlass {
+            return Err(InvalidTransition::Unsigned);
+        }
         let approval = request.approval(ApprovedBy::Policy, Vec::new(), now);
         let event = request
             .event(EventKind::RequestAllowed, now)
@@ -69,9 +75,14 @@ impl Request {
         Ok(request.change(State::Measuring { since: now }, now, Some(event)))
     }
 
-    /// It waits for people, for [`PENDING_MS`] or to the end of its document.
+    /// It waits for people, for [`PENDING_MS`] or to the end of its document. What breaks the glass is a
+    /// person's.
     pub fn pend(self, now: Timestamp) -> Result<Change, InvalidTransition> {
         let request = self.undecided("put before people", now)?;
+        let glass = request.asked.purpose == Purpose::BreakGlass;
+        if glass && request.asked.requester.kind() != PrincipalKind::Human {
+            return Err(InvalidTransition::GlassOfAProgram(request.asked.requester));
+        }
         let until = now
             .plus_ms(PENDING_MS)
             .min(request.asked.document.expires());
@@ -115,7 +126,7 @@ impl Request {
         let (state, decided) = match standing(&votes) {
             Standing::Open => (State::Pending { votes, until }, None),
             Standing::Met => {
-                let approval = request.approval(ApprovedBy::Quorum, votes, now);
+                let approval = request.approval(request.approved_by(), votes, now);
                 let event = request
                     .event(EventKind::RequestApproved, now)
                     .number("votes", approval.votes.len() as u64)
@@ -190,12 +201,21 @@ impl Request {
         }
     }
 
+    /// Who allows it once the votes are there.
+    fn approved_by(&self) -> ApprovedBy {
+        match self.asked.purpose {
+            Purpose::Run => ApprovedBy::Quorum,
+            Purpose::BreakGlass => ApprovedBy::BreakGlass,
+        }
+    }
+
     /// The beginning of every entry about this request.
     pub(super) fn event(&self, kind: EventKind, now: Timestamp) -> Draft {
         Draft::new(now, kind)
             .by(&self.asked.requester)
             .request(&self.asked.id)
             .target(&self.asked.target)
+            .purpose(self.asked.purpose)
     }
 
     fn cast(&self, vote: &RecordedVote, now: Timestamp) -> Draft {
@@ -223,7 +243,7 @@ pub(super) fn ms(time: Timestamp) -> u64 {
     u64::try_from(time.unix_ms()).unwrap_or(0)
 }
 
-fn surface(surface: Surface) -> &'static str {
+pub(super) fn surface(surface: Surface) -> &'static str {
     match surface {
         Surface::Terminal => "terminal",
         Surface::OwnPage => "own_page",
@@ -231,7 +251,7 @@ fn surface(surface: Surface) -> &'static str {
     }
 }
 
-fn presence(presence: Presence) -> &'static str {
+pub(super) fn presence(presence: Presence) -> &'static str {
     match presence {
         Presence::Hardware => "hardware",
         Presence::Passphrase => "passphrase",

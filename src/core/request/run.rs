@@ -1,12 +1,13 @@
 //! The transitions between approval and the end: dispatch, start, report, look-up.
 
+use crate::core::approval::Purpose;
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::TokenId;
 use crate::core::principal::Principal;
 use crate::core::refusal::Code;
 use crate::core::request::life::wrong;
 use crate::core::request::{
-    Change, Ended, Ending, InvalidTransition, Order, REPORT_MS, Request, Settlement, State,
+    Change, Ended, Ending, InvalidTransition, Order, REPORT_MS, Request, Review, Settlement, State,
 };
 use crate::core::time::Timestamp;
 
@@ -52,7 +53,8 @@ impl Request {
     }
 
     /// The agent begins it on the order of `token`, for at most `time_ms` milliseconds. `intent` is
-    /// the entry that records this.
+    /// the entry that records this. Where it breaks the glass, its review is open from here on, however
+    /// it ends.
     pub fn start(
         self,
         token: &TokenId,
@@ -60,7 +62,7 @@ impl Request {
         now: Timestamp,
         intent: Draft,
     ) -> Result<Change, InvalidTransition> {
-        let request = self.as_of(now);
+        let mut request = self.as_of(now);
         let State::Dispatched { approval, order } = &request.state else {
             return Err(wrong(&request.state, "dispatched", "run"));
         };
@@ -73,7 +75,13 @@ impl Request {
             since: now,
             until: now.plus_ms(i64::from(time_ms)).plus_ms(REPORT_MS),
         };
-        Ok(request.change(state, now, Some(intent)))
+        let opened = (request.asked.purpose == Purpose::BreakGlass).then(|| {
+            request.review = Some(Review::Open { since: now });
+            request.event(EventKind::ReviewOpened, now)
+        });
+        let mut change = request.change(state, now, Some(intent));
+        change.events.extend(opened);
+        Ok(change)
     }
 
     /// The agent reports how the run ended. `outcome` is the entry that records this. A report that

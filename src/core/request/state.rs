@@ -116,6 +116,8 @@ pub enum ApprovedBy {
     Policy,
     /// As many people as the policy wanted.
     Quorum,
+    /// One person who may, ahead of its review.
+    BreakGlass,
 }
 
 /// A token that is on its way.

@@ -13,6 +13,7 @@ const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 
 fn asked() -> Asked {
     Asked {
+        purpose: Purpose::Run,
         id: RequestId::new(1, [1; 10]),
         workspace: "local".into(),
         requester: Principal::new(PrincipalKind::Ai, "ada/claude"),
@@ -443,4 +444,67 @@ proptest! {
         let foreign = text.replacen("\"is\":\"", "\"is\":\"un", 1);
         prop_assert!(serde_json::from_str::<State>(&foreign).is_err());
     }
+}
+
+fn glass() -> Asked {
+    Asked {
+        purpose: Purpose::BreakGlass,
+        requester: ada(),
+        ..asked()
+    }
+}
+
+/// A request that has broken the glass and runs.
+fn glass_running() -> Change {
+    let lapses = NOW.plus_ms(60_000);
+    Request::submit(glass(), NOW)
+        .then(|request| request.pend(NOW))
+        .unwrap()
+        .then(|request| request.vote(vote("ada", "k1"), NOW, |_| Standing::Met))
+        .unwrap()
+        .then(|request| request.dispatch(token(1), lapses, NOW))
+        .unwrap()
+        .then(|request| request.start(&token(1), 30_000, NOW, intent()))
+        .unwrap()
+}
+
+#[test]
+fn what_breaks_the_glass_opens_a_review_and_says_so_in_each_entry() {
+    let begun = glass_running();
+    let last = begun.events().last().unwrap();
+    assert_eq!(last.kind, EventKind::ReviewOpened);
+    let own = begun
+        .events()
+        .iter()
+        .filter(|event| event.kind != EventKind::ExecutionStarted);
+    for event in own {
+        let purpose = event.facts().get("purpose").and_then(Value::as_str);
+        assert_eq!(purpose, Some("break_glass"), "{event:?}");
+    }
+    let request = begun.into_request();
+    assert!(request.has_open_review());
+    // It can be closed once the run is over, however it ends, and time alone does not close it.
+    assert!(request.check_reviewable().is_err());
+    for ending in [Ending::Succeeded, Ending::Cancelled, Ending::Unknown] {
+        let ended = request.clone().end(ending, NOW, outcome()).unwrap();
+        assert_eq!(ended.into_request().check_reviewable(), Ok(()));
+    }
+    let gone = request.as_of(NOW.plus_ms(10 * 60_000));
+    assert_eq!(gone.status(), Status::Unknown);
+    assert_eq!(gone.check_reviewable(), Ok(()));
+    // What waited for its approvals has none.
+    assert_eq!(running().review(), None);
+}
+
+#[test]
+fn the_glass_is_for_people_and_takes_a_signature() {
+    let program = Asked {
+        requester: asked().requester,
+        ..glass()
+    };
+    let filed = Request::submit(program.clone(), NOW).then(|request| request.pend(NOW));
+    let refused = InvalidTransition::GlassOfAProgram(program.requester);
+    assert_eq!(filed.unwrap_err(), refused);
+    let allowed = Request::submit(glass(), NOW).then(|request| request.allow(NOW));
+    assert_eq!(allowed.unwrap_err(), InvalidTransition::Unsigned);
 }

@@ -10,15 +10,24 @@ pub enum InvalidTransition {
     /// This person has voted before.
     #[error("`{0}` has voted on this request before")]
     AlreadyVoted(Principal),
+    /// The glass is broken by people alone.
+    #[error("`{0}` is not a person, and only a person can break the glass")]
+    GlassOfAProgram(Principal),
     /// This key was used for a vote before.
     #[error("this key was used for a vote on this request before")]
     KeyUsed,
     /// Somebody who is not a person has no vote.
     #[error("`{0}` is not a person, and only people vote")]
     NotAPerson(Principal),
+    /// There is nothing to review, or it was reviewed.
+    #[error("no review of this request is open")]
+    NoReview,
     /// The run was ordered by another token.
     #[error("another token was signed for this request")]
     OtherToken,
+    /// The review is about another request.
+    #[error("the review is about another request")]
+    OtherReview,
     /// The request is in a state that has no such step.
     #[error("the request is {is}, and only one that is {wanted} can be {what}")]
     State {
@@ -29,6 +38,9 @@ pub enum InvalidTransition {
         /// What was wanted.
         what: &'static str,
     },
+    /// What breaks the glass stands on a signature, whatever the policy allows.
+    #[error("breaking the glass takes a signature")]
+    Unsigned,
 }
 
 impl From<InvalidTransition> for Refusal {
@@ -37,13 +49,19 @@ impl From<InvalidTransition> for Refusal {
             InvalidTransition::AlreadyVoted(_) | InvalidTransition::KeyUsed => {
                 "somebody else has to vote, with a key of their own"
             }
-            InvalidTransition::NotAPerson(_) => "ask a person",
+            InvalidTransition::GlassOfAProgram(_) | InvalidTransition::NotAPerson(_) => {
+                "ask a person"
+            }
+            InvalidTransition::NoReview => {
+                "`secondkey requests list --reviews` shows the reviews that are open"
+            }
+            InvalidTransition::Unsigned => "sign it; see `secondkey break-glass`",
             InvalidTransition::State { is, .. } if is.is_over() => {
                 "this request is over; make the call again to ask anew"
             }
-            InvalidTransition::OtherToken | InvalidTransition::State { .. } => {
-                "look at the request again"
-            }
+            InvalidTransition::OtherReview
+            | InvalidTransition::OtherToken
+            | InvalidTransition::State { .. } => "look at the request again",
         };
         Self::new(Code::RequestState, error.to_string()).hint(hint)
     }

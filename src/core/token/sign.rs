@@ -56,6 +56,7 @@ impl Signer {
             aud: grant.agent,
             target: grant.target,
             sub: grant.principal,
+            purpose: grant.purpose,
             work: grant.work,
             effect: grant.effect,
             reads: grant.reads,

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::core::approval::Purpose;
 use crate::core::engine::Engine;
 use crate::core::ids::{RequestId, TokenId};
 use crate::core::limits::Limits;
@@ -81,6 +82,7 @@ fn grant(work: &Work) -> Grant {
         policy: &PolicySet::starter(),
         review: &Settings::DEFAULT,
         approved: None,
+        purpose: Purpose::Run,
         at: Timestamp::from_unix_ms(1_000),
     });
     match decision {
@@ -204,6 +206,7 @@ fn changed_claims() -> Vec<(String, Value)> {
         "aud": agent(2),
         "target": "other",
         "sub": "human:ada",
+        "purpose": "break_glass",
         "work": "00".repeat(32),
         "effect": "admin",
         "reads": ["users", "salaries"],

@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 
 use chrono::{DateTime, Utc};
 
-use crate::core::approval::{APPROVAL, TRUST};
+use crate::core::approval::{APPROVAL, REVIEW, TRUST};
 use crate::core::trust::{Purpose, Signer, TrustFile};
 
 /// One line for each key: principal, options, type, key.
@@ -32,8 +32,12 @@ fn namespaces(signer: &Signer) -> String {
         || signer.purposes.contains(&Purpose::BreakGlass);
     let approval = approves.then_some(APPROVAL);
     let trust = signer.purposes.contains(&Purpose::Trust).then_some(TRUST);
-    let both: Vec<&str> = approval.into_iter().chain(trust).collect();
-    both.join(",")
+    let review = signer
+        .purposes
+        .contains(&Purpose::Approve)
+        .then_some(REVIEW);
+    let all: Vec<&str> = approval.into_iter().chain(review).chain(trust).collect();
+    all.join(",")
 }
 
 fn options(signer: &Signer, namespaces: &str) -> String {

@@ -15,6 +15,9 @@ pub(super) struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", default)]
     policy: Option<String>,
+    /// Break-glass reviews that a person has to close
+    #[serde(skip_serializing_if = "is_none")]
+    open_reviews: usize,
     targets: Vec<Reached>,
 }
 
@@ -44,6 +47,13 @@ pub(super) async fn call(context: &Context<'_>) -> Health {
             let whose = broken.join(" and ");
             format!("the file of the {whose} policy is broken; the last good one is in force")
         }),
+        open_reviews: found.open_reviews,
         targets,
     }
+}
+
+/// Nothing is said where there is nothing to do.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+pub(super) fn is_none(open_reviews: &usize) -> bool {
+    *open_reviews == 0
 }

@@ -3,14 +3,19 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::broker::health;
 use crate::core::target::Target;
 use crate::mcp::tools::Context;
+use crate::mcp::tools::health::is_none;
 
 #[derive(Debug, JsonSchema, Serialize)]
 pub(super) struct Whoami {
     principal: String,
     workspace: String,
     level: &'static str,
+    /// Break-glass reviews that a person has to close
+    #[serde(skip_serializing_if = "is_none")]
+    open_reviews: usize,
     targets: Vec<TargetFacts>,
 }
 
@@ -23,7 +28,7 @@ struct TargetFacts {
     allow: Vec<&'static str>,
 }
 
-pub(super) fn call(context: &Context<'_>) -> Whoami {
+pub(super) async fn call(context: &Context<'_>) -> Whoami {
     let facts = |target: &Target| TargetFacts {
         name: target.name.as_str().to_owned(),
         engine: target.engine.as_str(),
@@ -34,6 +39,7 @@ pub(super) fn call(context: &Context<'_>) -> Whoami {
         principal: context.caller.principal.to_string(),
         workspace: context.broker.state.log().workspace().to_owned(),
         level: context.level.as_str(),
+        open_reviews: health::open_reviews(context.broker).await,
         targets: context.broker.targets.iter().map(facts).collect(),
     }
 }

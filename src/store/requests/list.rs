@@ -2,10 +2,11 @@
 
 use rusqlite::{Connection, Row, ToSql};
 
+use crate::core::approval::Purpose;
 use crate::core::engine::Engine;
 use crate::core::ids::RequestId;
 use crate::core::principal::Principal;
-use crate::core::request::{State, Status};
+use crate::core::request::{Review, State, Status};
 use crate::core::statement::Effect;
 use crate::core::time::Timestamp;
 use crate::store::requests::error::Damaged;
@@ -20,6 +21,8 @@ pub struct Filter {
     pub requester: Option<Principal>,
     /// Only those for this target.
     pub target: Option<String>,
+    /// Only those whose review is open.
+    pub open_reviews: bool,
     /// Only those older than this one: the `next` of the page before.
     pub before: Option<RequestId>,
     /// At most so many.
@@ -32,6 +35,7 @@ impl Default for Filter {
             statuses: Vec::new(),
             requester: None,
             target: None,
+            open_reviews: false,
             before: None,
             limit: 50,
         }
@@ -76,6 +80,10 @@ pub struct Summary {
     pub version: u64,
     /// Where it stands now.
     pub state: State,
+    /// Whether it waits for people or goes ahead of its review.
+    pub purpose: Purpose,
+    /// The review of what was run ahead of it.
+    pub review: Option<Review>,
 }
 
 #[derive(Debug)]
@@ -112,6 +120,9 @@ impl StoredSummary {
                 votes: row.get(12)?,
                 version: row.get(13)?,
                 state: row.get(14)?,
+                purpose: row.get(15)?,
+                review_is: row.get(16)?,
+                review: row.get(17)?,
             },
         })
     }
@@ -123,7 +134,7 @@ impl TryFrom<StoredSummary> for Summary {
     fn try_from(row: StoredSummary) -> Result<Self, Damaged> {
         let request = row.id.clone();
         let read = || {
-            let (state, version) = row.standing.read()?;
+            let standing = row.standing.read()?;
             Ok(Self {
                 id: parsed(row.id, "its id cannot be read")?,
                 requester: parsed(row.requester, "its requester cannot be read")?,
@@ -135,8 +146,10 @@ impl TryFrom<StoredSummary> for Summary {
                 statement: row.statement,
                 created: Timestamp::from_unix_ms(row.created_at),
                 updated: Timestamp::from_unix_ms(row.updated_at),
-                version,
-                state,
+                version: standing.version,
+                state: standing.state,
+                purpose: standing.purpose,
+                review: standing.review,
             })
         };
         read().map_err(|what| Damaged { request, what })
@@ -164,6 +177,9 @@ pub(super) fn page(
     if let Some(target) = &filter.target {
         values.push(target);
         sql.push_str(&equals("target", values.len()));
+    }
+    if filter.open_reviews {
+        sql.push_str(" and review_is = 'open'");
     }
     let first = values.len() + 1;
     values.extend(kept.iter().map(|status| status as &dyn ToSql));
@@ -206,6 +222,17 @@ pub(super) fn page(
     Ok(page)
 }
 
+/// The reviews that are open, as they are kept. None where the file's format has no reviews yet.
+pub(super) fn open_reviews(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let known = "select count(*) from pragma_table_info('requests') where name = 'review_is'";
+    if connection.query_row(known, (), |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(Vec::new());
+    }
+    let mut open = connection.prepare("select review from requests where review_is = 'open'")?;
+    let reviews = open.query_map((), |row| row.get(0))?;
+    reviews.collect()
+}
+
 fn equals(column: &'static str, place: usize) -> String {
     format!(" and {column} = ${place}")
 }
@@ -229,5 +256,6 @@ fn kept_as(wanted: &[Status]) -> Vec<&'static str> {
 
 const SELECT: &str = "
     select id, requester, target, environment, engine, effect, kind, statement, created_at,
-           updated_at, status, due_at, votes, version, state
+           updated_at, status, due_at, votes, version, state,
+           purpose, review_is, review
     from requests where workspace = $1 and id < $2";

@@ -6,8 +6,9 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use crate::core::approval::Purpose;
 use crate::core::ids::RequestId;
-use crate::core::request::{Asked, Change, Document, Request, State};
+use crate::core::request::{Asked, Change, Document, Request, Review, State};
 use crate::core::time::Timestamp;
 use crate::core::work::Digest;
 use crate::store::requests::error::Damaged;
@@ -46,6 +47,18 @@ pub(super) struct StoredState {
     pub(super) votes: i64,
     pub(super) version: i64,
     pub(super) state: String,
+    pub(super) purpose: String,
+    pub(super) review_is: Option<String>,
+    pub(super) review: Option<String>,
+}
+
+/// Where a request stands, by its row.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) state: State,
+    pub(super) version: u64,
+    pub(super) purpose: Purpose,
+    pub(super) review: Option<Review>,
 }
 
 impl StoredState {
@@ -56,11 +69,14 @@ impl StoredState {
             votes: row.get("votes")?,
             version: row.get("version")?,
             state: row.get("state")?,
+            purpose: row.get("purpose")?,
+            review_is: row.get("review_is")?,
+            review: row.get("review")?,
         })
     }
 
-    /// The state and the version; the columns beside it must say the same.
-    pub(super) fn read(&self) -> Result<(State, u64), &'static str> {
+    /// Where the request stands; the columns beside must say the same.
+    pub(super) fn read(self) -> Result<Standing, &'static str> {
         let state: State =
             serde_json::from_str(&self.state).map_err(|_| "its state cannot be read")?;
         if state.status().as_str() != self.status {
@@ -72,10 +88,47 @@ impl StoredState {
         if usize::try_from(self.votes) != Ok(state.votes().len()) {
             return Err("its number of votes is not that of its state");
         }
-        match u64::try_from(self.version) {
-            Ok(version) if version > 0 => Ok((state, version)),
-            _ => Err("its version is not a positive number"),
+        let version = u64::try_from(self.version).unwrap_or(0);
+        if version == 0 {
+            return Err("its version is not a positive number");
         }
+        let review = self.review.as_deref().map(serde_json::from_str::<Review>);
+        let review = review
+            .transpose()
+            .map_err(|_| "its review cannot be read")?;
+        if review.as_ref().map(Review::as_str) != self.review_is.as_deref() {
+            return Err("its review does not stand where it says");
+        }
+        let purpose = word(self.purpose, "its purpose is not known")?;
+        let wanted = purpose == Purpose::BreakGlass && has_begun(&state);
+        if wanted != review.is_some() {
+            return Err("it has a review that it should not have, or none that it should");
+        }
+        Ok(Standing {
+            state,
+            version,
+            purpose,
+            review,
+        })
+    }
+}
+
+/// Whether an agent has ever begun it.
+fn has_begun(state: &State) -> bool {
+    match state {
+        State::Running { .. } | State::Succeeded(_) | State::Failed { .. } | State::Unknown(_) => {
+            true
+        }
+        // Whoever stops it before that is named.
+        State::Cancelled { by, .. } => by.is_none(),
+        State::Submitted
+        | State::Denied { .. }
+        | State::Measuring { .. }
+        | State::Pending { .. }
+        | State::Approved(_)
+        | State::Dispatched { .. }
+        | State::Rejected { .. }
+        | State::Expired { .. } => false,
     }
 }
 
@@ -117,12 +170,13 @@ impl TryFrom<StoredRequest> for Request {
 }
 
 fn read(row: StoredRequest) -> Result<Request, &'static str> {
-    let (state, version) = row.standing.read()?;
+    let standing = row.standing.read()?;
     let document = Document::new(row.document, Timestamp::from_unix_ms(row.expires_at));
     if document.digest().to_string() != row.digest {
         return Err("its document is not that of its digest");
     }
     let asked = Asked {
+        purpose: standing.purpose,
         id: parsed(row.id, "its id cannot be read")?,
         workspace: row.workspace,
         requester: parsed(row.requester, "its requester cannot be read")?,
@@ -144,7 +198,8 @@ fn read(row: StoredRequest) -> Result<Request, &'static str> {
         Timestamp::from_unix_ms(row.created_at),
         Timestamp::from_unix_ms(row.updated_at),
     );
-    Ok(Request::restored(asked, times, version, state))
+    let stands = (standing.state, standing.review);
+    Ok(Request::restored(asked, times, standing.version, stands))
 }
 
 pub(super) fn parsed<T: TryFrom<String>>(
@@ -204,6 +259,9 @@ pub(in crate::store) fn insert(
         request.updated().unix_ms(),
         asked.statement,
         json(state),
+        asked.purpose.as_str(),
+        request.review().map(Review::as_str),
+        request.review().map(json),
     ])?;
     if inserted == 0 {
         return Ok(false);
@@ -247,6 +305,8 @@ pub(in crate::store) fn update(
         number(request.version()),
         request.updated().unix_ms(),
         json(state),
+        request.review().map(Review::as_str),
+        request.review().map(json),
         id,
         request.asked().workspace,
         number(change.before()),
@@ -277,8 +337,8 @@ pub(super) fn sealed(connection: &Connection, id: &RequestId) -> rusqlite::Resul
         .optional()
 }
 
-fn json(state: &State) -> String {
-    // A state is plain structs and text keys: there is nothing that JSON could not hold.
+fn json<T: serde::Serialize>(state: &T) -> String {
+    // A state or review is plain structs and text keys: there is nothing that JSON could not hold.
     serde_json::to_string(state).unwrap_or_default()
 }
 
@@ -293,14 +353,15 @@ pub(super) fn number(number: u64) -> i64 {
 const LOAD: &str = "
     select r.id, r.workspace, r.requester, r.target, r.environment, r.engine, r.effect, r.kind,
            r.status, r.due_at, r.votes, r.version, r.created_at, r.updated_at, r.statement, r.state,
-           d.agent, d.reason, d.work, d.document, d.digest, d.expires_at, d.requirements,
+           r.purpose, r.review_is, r.review, d.agent, d.reason, d.work, d.document, d.digest, d.expires_at, d.requirements,
            d.workspace_policy, d.agent_policy
     from requests r join request_documents d on d.request = r.id
     where r.id = $1 and r.workspace = $2";
 const INSERT: &str = "
     insert into requests (id, workspace, requester, target, environment, engine, effect, kind,
-                          status, due_at, votes, version, created_at, updated_at, statement, state)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                          status, due_at, votes, version, created_at, updated_at, statement, state,
+                          purpose, review_is, review)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
     on conflict (id) do nothing";
 const INSERT_DOCUMENT: &str = "
     insert into request_documents (request, agent, reason, work, document, digest, expires_at,
@@ -310,9 +371,10 @@ const INSERT_VALUES: &str = "insert into request_values (request, sealed) values
 /// A change that was decided before the request's time ran out does not count after it.
 const UPDATE: &str = "
     update requests
-    set status = $1, due_at = $2, votes = $3, version = $4, updated_at = $5, state = $6
-    where id = $7 and workspace = $8 and version = $9
-      and (due_at is null or due_at > $10 or due_at <= $5)";
+    set status = $1, due_at = $2, votes = $3, version = $4, updated_at = $5, state = $6,
+        review_is = $7, review = $8
+    where id = $9 and workspace = $10 and version = $11
+      and (due_at is null or due_at > $12 or due_at <= $5)";
 const DELETE_VALUES: &str = "delete from request_values where request = $1";
 const OVERDUE: &str = "select id from requests where due_at <= $1 order by due_at limit $2";
 const VALUES: &str = "select sealed from request_values where request = $1";

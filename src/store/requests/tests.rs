@@ -8,6 +8,8 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::core::approval::review::ReviewPurpose;
+use crate::core::approval::{Finding, Purpose, ReviewVerdict, SignedReview, VerifiedReview};
 use crate::core::audit::{Content, Draft, EventKind};
 use crate::core::engine::Engine;
 use crate::core::ids::TokenId;
@@ -23,6 +25,8 @@ use crate::store::error::BeginError;
 use crate::store::log::Select;
 use crate::store::{Dispatched, Start, State};
 
+/// The number of the request that breaks the glass.
+const GLASS: u8 = 9;
 pub(in crate::store) const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 
 #[derive(Debug)]
@@ -92,10 +96,18 @@ fn token(number: u8) -> TokenId {
 }
 
 pub(in crate::store) fn asked(number: u8) -> Asked {
+    let (purpose, requester) = if number == GLASS {
+        let zoe = Principal::new(PrincipalKind::Human, "zoe");
+        (Purpose::BreakGlass, zoe)
+    } else {
+        let ada = Principal::new(PrincipalKind::Ai, &format!("ada/{}", number % 2));
+        (Purpose::Run, ada)
+    };
     Asked {
+        purpose,
         id: id(number),
         workspace: "local".into(),
-        requester: Principal::new(PrincipalKind::Ai, &format!("ada/{}", number % 2)),
+        requester,
         target: if number < 4 { "orders" } else { "stock" }.into(),
         environment: "production".into(),
         engine: Engine::Postgres,
@@ -161,7 +173,35 @@ async fn cast(
     decision: Decision,
 ) -> Result<Request, RequestError> {
     let decide = move |request: Request, now| {
-        Ok(request.vote(vote(signer, decision, now), now, standing)?)
+        let counts = move |votes: &[RecordedVote]| match standing(votes) {
+            Standing::Open if number == GLASS => Standing::Met,
+            other @ (Standing::Open | Standing::Met | Standing::Refused) => other,
+        };
+        Ok(request.vote(vote(signer, decision, now), now, counts)?)
+    };
+    state.requests().transact(&id(number), decide).await
+}
+
+async fn review(state: &State, number: u8, by: u8) -> Result<Request, RequestError> {
+    let decide = move |request: Request, now: Timestamp| {
+        let said = ReviewVerdict {
+            version: 1,
+            purpose: ReviewPurpose::Review,
+            request: id(number),
+            document: *request.asked().document.digest(),
+            outcome: request.status(),
+            finding: Finding::Accepted,
+            comment: "fine".into(),
+            signer: Principal::new(PrincipalKind::Human, &format!("person {by}")),
+            surface: Surface::Terminal,
+            at_ms: now.unix_ms(),
+        };
+        let signed = SignedReview {
+            review: said.to_text(),
+            signature: "signed".into(),
+        };
+        let verified = VerifiedReview::for_test(said, "key");
+        Ok(request.close_review(&verified, &signed, now)?)
     };
     state.requests().transact(&id(number), decide).await
 }

@@ -103,29 +103,37 @@ function ask(wanted, credentials) {
 let busy = false;
 
 const vote = document.getElementById("vote");
-vote?.addEventListener("submit", (event) => {
-  event.preventDefault();
-  const line = document.getElementById("outcome");
-  const decision = event.submitter?.value ?? "reject";
-  const { request, document: digest } = vote.dataset;
-  carefully(vote, line, async () => {
-    tell(line, "", "Your passkey is asked…");
-    const wanted = await post(`/requests/${request}/verdict`, {
-      decision,
-      comment: vote.elements.comment.value,
-      signer: vote.elements.signer.value,
-      document: digest,
+const review = document.getElementById("review-form");
+
+// Has a form's decision written down at one path, signed, and counted at another.
+function signs(form, outcome, [write, count], otherwise, said) {
+  form?.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const line = document.getElementById(outcome);
+    const decision = event.submitter?.value ?? otherwise;
+    const { request, document: digest } = form.dataset;
+    carefully(form, line, async () => {
+      tell(line, "", "Your passkey is asked…");
+      const wanted = await post(`/requests/${request}/${write}`, {
+        decision,
+        comment: form.elements.comment.value,
+        signer: form.elements.signer.value,
+        document: digest,
+      });
+      const credential = await ask(wanted, wanted.credentials);
+      const counted = await post(`/requests/${request}/${count}`, {
+        verdict: wanted.verdict,
+        credential: text(credential.rawId),
+        ...assertion(credential),
+      });
+      tell(line, "good", said[decision] ?? "Signed.", counted.standing);
+      setTimeout(() => location.reload(), 900);
     });
-    const credential = await ask(wanted, wanted.credentials);
-    const counted = await post(`/requests/${request}/vote`, {
-      verdict: wanted.verdict,
-      credential: text(credential.rawId),
-      ...assertion(credential),
-    });
-    tell(line, "good", decision === "approve" ? "Signed." : "Rejected.", counted.standing);
-    setTimeout(() => location.reload(), 900);
   });
-});
+}
+
+signs(vote, "outcome", ["verdict", "vote"], "reject", { reject: "Rejected." });
+signs(review, "review-outcome", ["review", "reviewed"], "objected", {});
 
 const enrol = document.getElementById("enrol-form");
 enrol?.addEventListener("submit", (event) => {
@@ -183,8 +191,8 @@ for (const time of document.querySelectorAll("time[datetime]")) {
 // Something has changed: the page is loaded anew, but never under the hands of somebody who writes.
 const { pulse, stamp } = document.body.dataset;
 function writing() {
-  const comment = vote?.elements.comment;
-  return busy || Boolean(comment?.value) || document.activeElement === comment;
+  const comment = (vote ?? review)?.elements.comment;
+  return busy || Boolean(comment?.value) || (comment && document.activeElement === comment);
 }
 if (pulse) {
   setInterval(async () => {

@@ -162,6 +162,7 @@ impl Runner {
             policy: &PolicySet::starter(),
             review: &review::Settings::DEFAULT,
             approved: None,
+            purpose: secondkey::core::approval::Purpose::Run,
             at: Timestamp::from_unix_ms(1_000),
         });
         let grant = match decision {

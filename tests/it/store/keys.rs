@@ -186,6 +186,7 @@ fn token(state: &State, clock: &TestClock) -> SignedToken {
         policy: &PolicySet::starter(),
         review: &Settings::DEFAULT,
         approved: None,
+        purpose: secondkey::core::approval::Purpose::Run,
         at: Timestamp::from_unix_ms(1_000),
     });
     let Decision::Allow(grant) = decision else {

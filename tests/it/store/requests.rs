@@ -169,6 +169,7 @@ fn token(process: u8, number: u32) -> TokenId {
 async fn file(state: &State, number: u32, values: &Values) {
     let now = SystemClock.now();
     let asked = Asked {
+        purpose: secondkey::core::approval::Purpose::Run,
         id: id(number),
         workspace: "local".into(),
         requester: Principal::new(PrincipalKind::Ai, "ada/test"),

@@ -178,7 +178,7 @@ fn an_older_binary_refuses_the_folder_and_says_what_to_do() {
         refused,
         StoreError::Newer {
             found: 99,
-            known: 3
+            known: 4
         }
     );
     assert!(refused.to_string().contains("newer version"), "{refused}");

@@ -199,6 +199,7 @@ pub(crate) async fn file_statement(
         deny: 1,
     };
     let asked = Asked {
+        purpose: Purpose::Run,
         id: id.clone(),
         workspace: document.workspace.clone(),
         requester: document.requester.clone(),

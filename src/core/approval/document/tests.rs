@@ -147,14 +147,15 @@ fn breaking_the_glass_is_for_humans_who_say_why() {
         document.reason = reason.map(str::to_owned);
         document.check()
     };
-    assert_eq!(checked(PrincipalKind::Human, Some("it burns")), Ok(()));
-    for (who, why) in [
-        (PrincipalKind::Ai, Some("it burns")),
-        (PrincipalKind::Service, Some("it burns")),
-        (PrincipalKind::Human, Some("  ")),
-        (PrincipalKind::Human, None),
-    ] {
-        assert_eq!(checked(who, why), Err(DocumentError::BreakGlass));
+    let why = Some("it burns here");
+    assert_eq!(checked(PrincipalKind::Human, why), Ok(()));
+    for who in [PrincipalKind::Ai, PrincipalKind::Service] {
+        assert_eq!(checked(who, why), Err(DocumentError::BreakGlassRequester));
+    }
+    let blank = "\u{200b}\u{3164}".repeat(20);
+    for why in [None, Some("  "), Some("it  \n  burns"), Some(&blank)] {
+        let error = Err(DocumentError::BreakGlassReason);
+        assert_eq!(checked(PrincipalKind::Human, why), error);
     }
 }
 

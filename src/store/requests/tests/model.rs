@@ -16,14 +16,19 @@ struct Simple {
     token: u8,
     version: u64,
     begun: u32,
+    /// Whether it breaks the glass.
+    glass: bool,
+    review: &'static str,
     entries: Vec<&'static str>,
 }
 
+/// The requests of the model, one of which breaks the glass.
+const NUMBERS: [u8; 3] = [1, 2, GLASS];
 const HOUR: i64 = 3_600_000;
 const NEVER: i64 = i64::MAX;
 
 impl Simple {
-    fn filed(now: i64) -> Self {
+    fn filed(number: u8, now: i64) -> Self {
         Self {
             status: "pending",
             due: now + 24 * HOUR,
@@ -32,6 +37,8 @@ impl Simple {
             token: 0,
             version: 2,
             begun: 0,
+            glass: number == GLASS,
+            review: "",
             entries: vec!["request.submitted", "request.pending"],
         }
     }
@@ -72,7 +79,7 @@ impl Simple {
         self.entries.push("vote.cast");
         if !yes {
             self.to("rejected", NEVER, "request.rejected");
-        } else if self.voted.len() == 2 {
+        } else if self.voted.len() == if self.glass { 1 } else { 2 } {
             self.until = now + HOUR;
             self.to("approved", self.until, "request.approved");
         }
@@ -109,6 +116,21 @@ impl Simple {
             self.version += 1;
             self.begun += 1;
             self.to("running", now + 30_000 + 60_000, "execution.started");
+            if self.glass {
+                self.review = "open";
+                self.entries.push("review.opened");
+            }
+        }
+        possible
+    }
+
+    fn review(&mut self, now: i64) -> bool {
+        self.recorded(now);
+        let possible = self.review == "open" && self.status != "running";
+        if possible {
+            self.version += 1;
+            self.review = "closed";
+            self.entries.push("review.closed");
         }
         possible
     }
@@ -141,6 +163,7 @@ enum Call {
     File,
     Jump(i64),
     Reopen,
+    Review(u8),
     Vote(u8, bool),
 }
 
@@ -171,6 +194,7 @@ fn call() -> impl Strategy<Value = Call> {
         3 => Just(Call::File),
         1 => Just(Call::Cancel),
         1 => Just(Call::Reopen),
+        3 => (1..4_u8).prop_map(Call::Review),
     ]
 }
 
@@ -225,6 +249,10 @@ impl World {
                 simple.end(&ending, ms);
                 end(&state, number, ending, now).await;
             }
+            Call::Review(by) => {
+                let reviewed = review(&state, number, by).await;
+                assert_eq!(reviewed.is_ok(), simple.review(ms), "{reviewed:?}");
+            }
             Call::File | Call::Jump(_) | Call::Reopen => {}
         }
     }
@@ -246,7 +274,7 @@ impl World {
                 self.swept();
                 self.model
                     .entry(number)
-                    .or_insert_with(|| Simple::filed(now.unix_ms()));
+                    .or_insert_with(|| Simple::filed(number, now.unix_ms()));
             }
             Call::Reopen => {
                 let state = self.rig.open();
@@ -263,7 +291,12 @@ impl World {
                 self.swept();
             }
             Call::Jump(ms) => self.rig.clock.jump(ms),
-            Call::Begin(_) | Call::Cancel | Call::Dispatch(_) | Call::End(_) | Call::Vote(..) => {}
+            Call::Begin(_)
+            | Call::Cancel
+            | Call::Dispatch(_)
+            | Call::End(_)
+            | Call::Review(_)
+            | Call::Vote(..) => {}
         }
     }
 
@@ -290,6 +323,8 @@ impl World {
                 let seen = state.requests().get(&id(*number)).unwrap();
                 assert_eq!(seen.status().as_str(), view.status);
                 assert_eq!(seen.state().votes().len(), view.voted.len());
+                let review = seen.review().map_or("", Review::as_str);
+                assert_eq!(review, view.review);
                 let kept = state.requests().values(&id(*number)).unwrap();
                 let needed = seen.version() == simple.version
                     && ["pending", "approved", "dispatched", "running"].contains(&simple.status);
@@ -321,14 +356,14 @@ proptest! {
 
     #[test]
     fn whatever_happens_the_store_and_the_model_agree(
-        calls in proptest::collection::vec((0_usize..2, 1_u8..4, call()), 1..80),
+        calls in proptest::collection::vec((0_usize..2, prop::sample::select(&NUMBERS), call()), 1..80),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let rig = Rig::new();
             let states = vec![rig.open(), rig.open()];
             let mut world = World { rig, states, model: std::collections::BTreeMap::new() };
-            for number in 1..4 {
+            for number in NUMBERS {
                 world.step(0, number, Call::File).await;
             }
             for (handle, number, call) in calls {

@@ -122,6 +122,47 @@ impl Home {
         key
     }
 
+    /// A configuration with the shop `shop.db` as its only target, and policies for
+    /// which any key counts.
+    pub(super) fn configure(&self) {
+        let any =
+            "@ask(\"1 of anyone; presence=unattended\") permit (principal, action, resource);";
+        for name in ["workspace", "agent"] {
+            let file = self.path(&format!("{name}.cedar"));
+            std::fs::write(file, any).unwrap();
+        }
+        let shop = self.path("shop.db");
+        let config = format!(
+            "policy = \"workspace.cedar\"\nagent_policy = \"agent.cedar\"\n[targets.shop]\nurl = \"sqlite:{}\"\n",
+            shop.display()
+        );
+        std::fs::write(self.path("secondkey.toml"), config).unwrap();
+    }
+
+    /// Trusts somebody else for these purposes, signed by the admin's key; gives their key.
+    pub(super) fn trust(&self, name: &str, purposes: &str, admin: &str) -> String {
+        let key = self.key(name);
+        let proposal = self.path(&format!("{name}.json")).display().to_string();
+        let propose = [
+            "trust", "propose", "--name", name, "--key", &key, "--to", &proposal,
+        ];
+        let said = self.run(&propose).well();
+        let code = said.err.lines().last().unwrap().trim();
+        let add = [
+            "trust",
+            "add",
+            &proposal,
+            "--purposes",
+            purposes,
+            "--code",
+            code,
+            "--key",
+            admin,
+        ];
+        self.run(&add).well();
+        key
+    }
+
     pub(super) fn state(&self) -> State {
         State::open(&self.path("state"), Arc::new(SystemClock)).unwrap()
     }
@@ -134,6 +175,7 @@ impl Home {
         let text = String::from_utf8(document.canonical()).unwrap();
         let expires = Timestamp::from_unix_ms(document.expires_ms);
         let asked = Asked {
+            purpose: Purpose::Run,
             id: document.request.clone(),
             workspace: document.workspace.clone(),
             requester: document.requester.clone(),

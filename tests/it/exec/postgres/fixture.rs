@@ -308,6 +308,7 @@ async fn order(
         policy: &PolicySet::starter(),
         review: &review::Settings::DEFAULT,
         approved: None,
+        purpose: secondkey::core::approval::Purpose::Run,
         at: Timestamp::from_unix_ms(1_000),
     });
     let grant = match decision {

@@ -133,6 +133,7 @@ impl Rig {
             policy: &PolicySet::starter(),
             review: &review::Settings::DEFAULT,
             approved: None,
+            purpose: secondkey::core::approval::Purpose::Run,
             at: Timestamp::from_unix_ms(1_000),
         });
         let grant = match decision {
