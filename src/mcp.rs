@@ -10,17 +10,20 @@ pub mod schema;
 pub mod serve;
 pub mod tools;
 
+mod person;
 mod stdio;
+mod tasks;
 
 use std::sync::Arc;
 
 use futures::FutureExt as _;
 use rmcp::ServerHandler;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, GetPromptRequestParams, GetPromptResponse,
-    Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
-    ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
-    ServerCapabilities, ServerConfig, Tool as Listed,
+    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, GetPromptRequestParams,
+    GetPromptResponse, GetTaskParams, GetTaskResult, Implementation, ListPromptsResult,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
+    Tool as Listed, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
@@ -30,6 +33,8 @@ use crate::core::level::Level;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::statement::Effect;
 use crate::core::target::Target;
+use crate::mcp::person::{Abilities, Offers};
+use crate::mcp::tasks::Runs;
 use crate::mcp::tools::Tool;
 
 /// The largest message from a client, in bytes: a statement with all its parameters fits.
@@ -41,23 +46,45 @@ pub struct Server {
     broker: Arc<Broker>,
     os_user: Arc<str>,
     level: Level,
+    /// Who its clients speak for: a model, or the person who holds a token of their own.
+    kind: PrincipalKind,
+    offers: Arc<Offers>,
+    runs: Runs,
     alone: Arc<[Listed]>,
     with_people: Arc<[Listed]>,
 }
 
 impl Server {
-    /// Serves `broker` to the clients of one user of this machine.
+    /// Serves `broker` to the clients of one user of this machine, each of which speaks for a model.
     pub fn new(broker: Arc<Broker>, os_user: &str) -> Self {
         let allowed = |target: &Target| target.allow.iter().any(|effect| *effect > Effect::Read);
         let writes = broker.targets.iter().any(allowed);
         let list = |tool: Tool, writes| tool.listed(writes);
-        let alone = Tool::ALL.into_iter().filter(|tool| *tool != Tool::Request);
+        let of_all = Tool::ALL.into_iter();
+        let of_all = of_all.filter(|tool| *tool != Tool::ApprovalDecide);
+        let alone = of_all.clone().filter(|tool| *tool != Tool::Request);
         Self {
             broker,
             os_user: os_user.into(),
             level: Level::Guarded,
+            kind: PrincipalKind::Ai,
+            offers: Arc::default(),
+            runs: Runs::default(),
             alone: alone.map(|tool| list(tool, writes)).collect(),
-            with_people: Tool::ALL.into_iter().map(|tool| list(tool, true)).collect(),
+            with_people: of_all.map(|tool| list(tool, true)).collect(),
+        }
+    }
+
+    /// The same for clients in the hands of the user in person, who has to be known by more than
+    /// their own word. They are shown the tool that opens a request's page, too.
+    #[must_use]
+    pub fn for_the_person(&self) -> Self {
+        let mut with_people = self.with_people.to_vec();
+        with_people.insert(0, Tool::ApprovalDecide.listed(true));
+        Self {
+            kind: PrincipalKind::Human,
+            with_people: with_people.into(),
+            ..self.clone()
         }
     }
 
@@ -87,14 +114,20 @@ impl Server {
         }
     }
 
-    /// Who calls: the user of this machine and the name the client gives itself. A label, no proof.
+    /// Who calls: the user of this machine and the name the client gives itself, a label and no
+    /// proof; or the user in person.
     fn caller(&self, context: &RequestContext<RoleServer>) -> Caller {
+        if self.kind == PrincipalKind::Human {
+            return Caller {
+                principal: Principal::new(self.kind, &self.os_user),
+            };
+        }
         let client = context
             .client_info()
             .map_or_else(|| "unknown".into(), |info| info.name);
         let name = format!("{}/{client}", self.os_user);
         Caller {
-            principal: Principal::new(PrincipalKind::Ai, &name),
+            principal: Principal::new(self.kind, &name),
         }
     }
 }
@@ -105,6 +138,7 @@ impl ServerHandler for Server {
             .enable_tools()
             .enable_resources()
             .enable_prompts()
+            .enable_tasks()
             .build();
         ServerConfig::new(capabilities)
             .with_server_info(
@@ -134,7 +168,39 @@ impl ServerHandler for Server {
         let caller = self.caller(&context);
         // Boxed, because the protocol's layers move this future about.
         let call = Box::pin(call::call(self, &caller, request, context));
-        call.await.map(Into::into)
+        call.await
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        let caller = self.caller(&context);
+        let opens = Abilities::of(&context).opens;
+        let task = tasks::get(self, &caller, opens, &request.task_id);
+        let task = Box::pin(call::guard("tasks/get", task)).await?;
+        Ok(GetTaskResult::new(task))
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let caller = self.caller(&context);
+        let update = tasks::update(self, &caller, &request.task_id);
+        Box::pin(call::guard("tasks/update", update)).await
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let caller = self.caller(&context);
+        let cancel = tasks::cancel(self, &caller, &request.task_id);
+        Box::pin(call::guard("tasks/cancel", cancel)).await
     }
 
     async fn list_resources(

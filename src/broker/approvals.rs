@@ -3,12 +3,12 @@
 
 mod dispatch;
 mod filing;
+mod owned;
 mod words;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::submit::{Answer, Prepared};
-use crate::broker::turns::Turn;
+use crate::broker::submit::{Answer, Prepared, Submitted};
 use crate::broker::{Broker, Caller, requests};
 use crate::core::approval::PolicyDigests;
 use crate::core::audit::Draft;
@@ -19,30 +19,28 @@ use crate::core::refusal::{Code, Refusal};
 use crate::core::request::Status;
 use filing::Filing;
 
+pub use owned::{own, resumed, to_decide};
 pub use words::{PAGE, needs, standing, unknown};
 
 /// Requests of one requester that may wait at the same time.
 const MOST_WAITING: usize = 50;
 
-/// Files work that needs people, waits a while for them, and runs it if they agree in time.
+/// Files work that needs people.
 ///
 /// Where nobody is trusted to approve anything yet there is nothing to wait for, and nothing is
 /// filed: the refusal says what to run first.
-pub(super) async fn ask_people(
+pub(super) async fn file(
     broker: &Broker,
     caller: &Caller,
     (request, prepared): (&RequestId, &Prepared<'_>),
     ((workspace, needs), refused): ((Judgement, Refusal), Draft),
-    (turn, cancel): (Turn, CancellationToken),
-) -> Result<Answer, Refusal> {
+) -> Result<Submitted, Refusal> {
     let filed = ask(broker, caller, (request, prepared), (workspace, needs)).await;
     if let Err(refusal) = filed {
         broker.record_refusal(refused, &refusal).await?;
         return Err(refusal);
     }
-    // Whoever waits for people keeps nobody from working.
-    drop(turn);
-    settle(broker, caller, request, cancel).await
+    Ok(Submitted::Filed(request.clone()))
 }
 
 /// Files the request, or says why it cannot be.

@@ -4,8 +4,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{NotRun, Report};
-use crate::broker::approvals::ask_people;
-use crate::broker::turns::Turn;
+use crate::broker::approvals::file;
 use crate::broker::{Broker, Caller};
 use crate::core::approval::Purpose;
 use crate::core::audit::{Draft, EventKind};
@@ -46,6 +45,15 @@ pub struct Answer {
     pub report: Report,
 }
 
+/// What became of a statement that was not refused.
+#[derive(Debug)]
+pub enum Submitted {
+    /// It has run.
+    Ran(Answer),
+    /// It waits for people, as this request: [`approvals::settle`](super::approvals::settle) waits with it.
+    Filed(RequestId),
+}
+
 /// Decides and, if the policy allows, lets the agent run it. Every outcome is in the audit log
 /// before it is returned.
 pub async fn submit(
@@ -53,8 +61,9 @@ pub async fn submit(
     caller: &Caller,
     ask: SqlAsk,
     cancel: CancellationToken,
-) -> Result<Answer, Refusal> {
-    let turn = broker.turns.take(caller, &cancel).await?;
+) -> Result<Submitted, Refusal> {
+    // Given back on return: whoever waits for people keeps nobody from working.
+    let _turn = broker.turns.take(caller, &cancel).await?;
     let request = broker.ids.request();
     let draft = |kind| broker.draft(kind, caller).request(&request);
     let target = broker.target(ask.target.as_deref());
@@ -70,7 +79,7 @@ pub async fn submit(
             return Err(refusal);
         }
     };
-    decided(broker, caller, (&request, &prepared), turn, cancel).await
+    decided(broker, caller, (&request, &prepared), cancel).await
 }
 
 /// Does what the policy says: runs it, has people asked, or refuses.
@@ -78,9 +87,8 @@ async fn decided(
     broker: &Broker,
     caller: &Caller,
     asked: (&RequestId, &Prepared<'_>),
-    turn: Turn,
     cancel: CancellationToken,
-) -> Result<Answer, Refusal> {
+) -> Result<Submitted, Refusal> {
     let (request, prepared) = asked;
     let draft = |kind| broker.draft(kind, caller).request(request);
     let mut found = None;
@@ -98,7 +106,7 @@ async fn decided(
             Decision::Allow(grant) => grant,
             Decision::NeedsApproval(needed) => {
                 let needs = (judgement, needed.refusal);
-                return ask_people(broker, caller, asked, (needs, refused), (turn, cancel)).await;
+                return file(broker, caller, asked, (needs, refused)).await;
             }
             Decision::Deny(refusal) => {
                 broker.record_refusal(refused, &refusal).await?;
@@ -117,10 +125,10 @@ async fn decided(
             .execute(token.as_str().as_bytes(), work, None, cancel.clone());
         match run.await {
             Ok(report) => {
-                return Ok(Answer {
+                return Ok(Submitted::Ran(Answer {
                     request: request.clone(),
                     report,
-                });
+                }));
             }
             // The agent saw more than the text shows. Decide once more, on its finding.
             Err(NotRun {
@@ -129,7 +137,7 @@ async fn decided(
             // The agent's own policy wants somebody whom the workspace's does not.
             Err(NotRun { refusal, .. }) if refusal.code == Code::ApprovalRequired => {
                 let needs = (judgement, refusal);
-                return ask_people(broker, caller, asked, (needs, refused), (turn, cancel)).await;
+                return file(broker, caller, asked, (needs, refused)).await;
             }
             Err(NotRun { refusal, .. }) => return Err(refusal),
         }

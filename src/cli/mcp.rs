@@ -20,6 +20,7 @@ use crate::core::refusal::Refusal;
 use crate::core::time::Clock;
 use crate::ids::random;
 use crate::mcp::bridge::{self, Ended};
+use crate::mcp::http::Tokens;
 use crate::mcp::{Server, http, serve};
 use crate::socket::{Link, link};
 use crate::store::State;
@@ -36,6 +37,8 @@ Examples:
 
 /// The variable that names the bearer token of `--http`.
 const TOKEN_VARIABLE: &str = "SECONDKEY_HTTP_TOKEN";
+/// The variable that names the bearer token of `--person`.
+const PERSON_VARIABLE: &str = "SECONDKEY_HTTP_PERSON_TOKEN";
 /// The fewest characters of a token that somebody sets.
 const SHORTEST_TOKEN: usize = 16;
 
@@ -49,6 +52,11 @@ pub(super) struct McpArgs {
     /// and a bearer token, which `SECONDKEY_HTTP_TOKEN` can set
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
+    /// With `--http`: take a second token too, for a client that you drive yourself. Whoever shows it acts
+    /// as `human:` and your user name, and has the tool `approval_decide`; no model may get it.
+    /// `SECONDKEY_HTTP_PERSON_TOKEN` can set it
+    #[arg(long, requires = "http")]
+    person: bool,
     #[command(flatten)]
     agent: AgentArgs,
 }
@@ -92,7 +100,7 @@ pub(super) async fn run(args: McpArgs, shared: Shared) -> Result<Exit, Failure> 
     }
     let outcome = match args.http {
         None => serve::stdio(server, closing).await,
-        Some(address) => over_http(server, address, closing, &around).await,
+        Some(address) => over_http(server, (address, args.person), closing, &around).await,
     };
     page.cancel();
     local.close(event(EventKind::ServerStopped)).await?;
@@ -134,32 +142,58 @@ pub(super) fn serve_page(
 
 async fn over_http(
     server: Server,
-    address: SocketAddr,
+    (address, person): (SocketAddr, bool),
     closing: CancellationToken,
     around: &Surroundings,
 ) -> io::Result<()> {
-    let given = around.environment.text(TOKEN_VARIABLE);
-    if given
-        .as_ref()
-        .is_some_and(|token| token.len() < SHORTEST_TOKEN)
-    {
+    let client = Token::of(TOKEN_VARIABLE, around)?;
+    let person = person.then(|| Token::of(PERSON_VARIABLE, around));
+    let person = person.transpose()?;
+    if person.as_ref().is_some_and(|one| one.text == client.text) {
         return Err(io::Error::other(format!(
-            "{TOKEN_VARIABLE} is shorter than {SHORTEST_TOKEN} characters"
+            "{TOKEN_VARIABLE} and {PERSON_VARIABLE} are the same; a model would pass for a person"
         )));
     }
-    let made = match given {
-        Some(_) => None,
-        None => Some(hex::encode(random::<32>()?)),
+    let tokens = Tokens {
+        client: SecretString::from(client.text.clone()),
+        person: person
+            .as_ref()
+            .map(|one| SecretString::from(one.text.clone())),
     };
-    let token = given.or_else(|| made.clone()).unwrap_or_default();
-    let door = http::open(address, SecretString::from(token), closing).await?;
-    let url = format!("http://{}/mcp", door.address()?);
-    match made {
-        // A token that somebody set is known to them, and shown to nobody else.
-        None => output::say(&url)?,
-        Some(token) => output::say(&format!("{url}\nAuthorization: Bearer {token}"))?,
+    let door = http::open(address, tokens, closing).await?;
+    let mut said = vec![format!("http://{}/mcp", door.address()?)];
+    // A token that somebody set is known to them, and shown to nobody else.
+    if client.made {
+        said.push(format!("Authorization: Bearer {}", client.text));
     }
+    if let Some(Token { text, made: true }) = person {
+        said.push(format!("for yourself alone: Authorization: Bearer {text}"));
+    }
+    output::say(&said.join("\n"))?;
     http::serve(server, door).await
+}
+
+/// A bearer token.
+struct Token {
+    text: String,
+    /// Nobody set it: it was made here.
+    made: bool,
+}
+
+impl Token {
+    /// The one that a variable names, else one that nobody could guess.
+    fn of(variable: &str, around: &Surroundings) -> io::Result<Self> {
+        match around.environment.text(variable) {
+            Some(text) if text.len() < SHORTEST_TOKEN => Err(io::Error::other(format!(
+                "{variable} is shorter than {SHORTEST_TOKEN} characters"
+            ))),
+            Some(text) => Ok(Self { text, made: false }),
+            None => Ok(Self {
+                text: hex::encode(random::<32>()?),
+                made: true,
+            }),
+        }
+    }
 }
 
 /// Closes when the system asks. Who asks twice does not want to wait for what is under way.

@@ -6,7 +6,10 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use rmcp::model::{CallToolRequestParams, CallToolResult, ContentBlock, ProgressNotificationParam};
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock,
+    ProgressNotificationParam,
+};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Value, json};
@@ -16,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Caller;
 use crate::core::limits::Limits;
 use crate::core::refusal::{Code, Refusal};
-use crate::mcp::Server;
-use crate::mcp::tools::{Context, Tool};
+use crate::mcp::person::{self, Abilities};
+use crate::mcp::tools::{Context, Reply, Tool};
+use crate::mcp::{Server, tasks};
 
 /// The first sign of life, before a client loses patience with a silent HTTP answer.
 const FIRST_HEARTBEAT: Duration = Duration::from_secs(5);
@@ -32,7 +36,7 @@ pub(super) async fn call(
     caller: &Caller,
     request: CallToolRequestParams,
     context: RequestContext<RoleServer>,
-) -> Result<CallToolResult, ErrorData> {
+) -> Result<CallToolResponse, ErrorData> {
     let tool = Tool::named(&request.name).ok_or_else(|| {
         ErrorData::invalid_params(format!("unknown tool: {}", request.name), None)
     })?;
@@ -40,7 +44,7 @@ pub(super) async fn call(
     // Whatever ends this call early, even being dropped, cancels the read behind it. A call that
     // was answered leaves the read alone: it goes on into the spool.
     let unanswered = cancel.clone().drop_guard();
-    let answer = answer(server, caller, tool, request, cancel.clone());
+    let answer = answer(server, caller, (tool, request), (&context, cancel.clone()));
     tokio::pin!(answer);
     let mut beats = interval_at(Instant::now() + FIRST_HEARTBEAT, HEARTBEAT);
     let started = Instant::now();
@@ -52,21 +56,31 @@ pub(super) async fn call(
         }
     };
     drop(unanswered.disarm());
-    Ok(answer.map_or_else(|refusal| refused(&refusal), answered))
+    Ok(match answer {
+        Ok(Reply::Done(answer)) => answered(answer).into(),
+        Ok(Reply::Opens(request)) => person::input_required(&request).into(),
+        Ok(Reply::Task(request, form)) => tasks::created(form, &request).into(),
+        Err(refusal) => refused(&refusal).into(),
+    })
 }
 
 async fn answer(
     server: &Server,
     caller: &Caller,
-    tool: Tool,
-    request: CallToolRequestParams,
-    cancel: CancellationToken,
-) -> Result<Value, Refusal> {
+    (tool, request): (Tool, CallToolRequestParams),
+    (protocol, cancel): (&RequestContext<RoleServer>, CancellationToken),
+) -> Result<Reply, Refusal> {
+    let resumed = request.request_state.as_deref().map(person::resumes);
     let context = Context {
         broker: &server.broker,
         caller,
         level: server.level,
         cancel,
+        protocol,
+        abilities: Abilities::of(protocol),
+        offers: &server.offers,
+        resumed: resumed.transpose()?,
+        responses: request.input_responses.as_ref(),
     };
     let longest = Duration::from_millis(u64::from(Limits::MAX.time_ms));
     let longest = longest + server.broker.approval_wait + GRACE;
@@ -127,12 +141,12 @@ async fn heartbeat(context: &RequestContext<RoleServer>, elapsed: Duration) {
 
 /// The answer twice, as the protocol asks: for programs, and as text for clients that know no
 /// structured content.
-fn answered(answer: Value) -> CallToolResult {
+pub(super) fn answered(answer: Value) -> CallToolResult {
     CallToolResult::structured(answer)
 }
 
 /// A refusal is text alone: an output schema speaks of answers, and a model reads text.
-fn refused(refusal: &Refusal) -> CallToolResult {
+pub(super) fn refused(refusal: &Refusal) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(
         json!({ "error": refusal }).to_string(),
     )])

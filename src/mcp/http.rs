@@ -1,7 +1,8 @@
-//! Serving MCP over streamable HTTP on this machine, behind a bearer token.
+//! Serving MCP over streamable HTTP on this machine, behind a bearer token: one for clients that
+//! speak for a model, and another for clients in a person's own hands, where there are any.
 //!
-//! Host and Origin are checked (a page in a browser must not reach a local server), and a session
-//! belongs to whoever opened it.
+//! Host and Origin are checked (a page in a browser must not reach a local server). A session belongs
+//! to the token that it was opened with: the other finds none.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -30,9 +31,18 @@ pub struct Door {
     /// Where it listens.
     pub listener: TcpListener,
     /// What a caller has to show.
-    pub token: SecretString,
+    pub tokens: Tokens,
     /// Fires when it is time to close.
     pub closing: CancellationToken,
+}
+
+/// What callers have to show. No two are the same.
+#[derive(Debug)]
+pub struct Tokens {
+    /// A client that speaks for a model.
+    pub client: SecretString,
+    /// A client that the user of this machine drives in person.
+    pub person: Option<SecretString>,
 }
 
 impl Door {
@@ -45,7 +55,7 @@ impl Door {
 /// Opens a socket on a loopback address; anything else is refused.
 pub async fn open(
     address: SocketAddr,
-    token: SecretString,
+    tokens: Tokens,
     closing: CancellationToken,
 ) -> std::io::Result<Door> {
     if !address.ip().is_loopback() {
@@ -56,7 +66,7 @@ pub async fn open(
     }
     Ok(Door {
         listener: TcpListener::bind(address).await?,
-        token,
+        tokens,
         closing,
     })
 }
@@ -65,7 +75,7 @@ pub async fn open(
 pub async fn serve(server: Server, door: Door) -> std::io::Result<()> {
     let Door {
         listener,
-        token,
+        tokens,
         closing,
     } = door;
     let port = listener.local_addr()?.port();
@@ -80,31 +90,82 @@ pub async fn serve(server: Server, door: Door) -> std::io::Result<()> {
         .with_sse_keep_alive(Some(KEEP_ALIVE))
         .with_max_request_body_bytes(MESSAGE_BYTES)
         .with_cancellation_token(closing.clone());
-    let sessions = Arc::new(LocalSessionManager::default());
-    let mcp = StreamableHttpService::new(move || Ok(server.clone()), sessions, config);
+    let client = service(server.clone(), config.clone());
+    let person = tokens
+        .person
+        .is_some()
+        .then(|| service(server.for_the_person(), config));
+    let services = Arc::new(Services {
+        tokens,
+        client,
+        person,
+    });
     let app = Router::new()
-        .nest_service("/mcp", mcp)
-        .layer(from_fn_with_state(Arc::new(token), authenticate));
+        .route("/mcp", any(answer))
+        .route("/mcp/", any(answer))
+        .fallback(nothing_here)
+        .with_state(services);
     axum::serve(listener, app)
         .with_graceful_shutdown(closing.cancelled_owned())
         .await
 }
 
-async fn authenticate(
-    State(token): State<Arc<SecretString>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let shown = request
+type Service = StreamableHttpService<Server, LocalSessionManager>;
+
+/// A service with sessions of its own.
+fn service(server: Server, config: StreamableHttpServerConfig) -> Service {
+    let sessions = Arc::new(LocalSessionManager::default());
+    StreamableHttpService::new(move || Ok(server.clone()), sessions, config)
+}
+
+/// Who is behind a token is served by whom.
+struct Services {
+    tokens: Tokens,
+    client: Service,
+    person: Option<Service>,
+}
+
+impl Services {
+    /// The one for whoever shows this token.
+    fn of(&self, shown: &str) -> Option<&Service> {
+        let is = |token: &SecretString| {
+            !shown.is_empty()
+                && bool::from(shown.as_bytes().ct_eq(token.expose_secret().as_bytes()))
+        };
+        if is(&self.tokens.client) {
+            return Some(&self.client);
+        }
+        let person = self.tokens.person.as_ref().is_some_and(is);
+        self.person.as_ref().filter(|_| person)
+    }
+}
+
+async fn answer(State(services): State<Arc<Services>>, request: Request) -> Response {
+    match services.of(bearer(&request)) {
+        Some(service) => service.handle(request).await.into_response(),
+        None => unauthorized(),
+    }
+}
+
+async fn nothing_here(State(services): State<Arc<Services>>, request: Request) -> Response {
+    match services.of(bearer(&request)) {
+        Some(_) => StatusCode::NOT_FOUND.into_response(),
+        None => unauthorized(),
+    }
+}
+
+/// The bearer token of a request; empty where there is none.
+fn bearer(request: &Request) -> &str {
+    request
         .headers()
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map_or("", |(_, token)| token);
-    if !shown.is_empty() && bool::from(shown.as_bytes().ct_eq(token.expose_secret().as_bytes())) {
-        return next.run(request).await;
-    }
+        .map_or("", |(_, token)| token)
+}
+
+fn unauthorized() -> Response {
     let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"secondkey\"")];
     (
         StatusCode::UNAUTHORIZED,

@@ -1,30 +1,41 @@
 //! The tools: one file each, with its parameters, its answer and its call.
 
+mod approval_decide;
 mod describe_table;
 mod health;
 mod list_tables;
 mod request;
 mod result_page;
 pub mod sql_execute;
+mod waiting;
 mod whoami;
 
 use std::sync::Arc;
 
-use rmcp::model::{JsonObject, Tool as Listed, ToolAnnotations};
+use rmcp::RoleServer;
+use rmcp::model::{InputResponses, JsonObject, Tool as Listed, ToolAnnotations};
+use rmcp::service::RequestContext;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::broker::submit::Answer;
 use crate::broker::{Broker, Caller};
+use crate::core::ids::RequestId;
 use crate::core::level::Level;
 use crate::core::refusal::{Code, Refusal};
+use crate::core::request::Request;
+use crate::mcp::person::{Abilities, Offers};
 use crate::mcp::schema;
+use crate::mcp::tasks::Form;
 
 /// The tools there are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Tool {
+    /// Open a request's page, for a person.
+    ApprovalDecide,
     /// One table.
     DescribeTable,
     /// Is everything up?
@@ -43,20 +54,49 @@ pub enum Tool {
 
 /// What a call needs beside its arguments.
 #[derive(Debug)]
-pub struct Context<'a> {
+pub(super) struct Context<'a> {
     /// The deciding part.
-    pub broker: &'a Broker,
+    pub(super) broker: &'a Broker,
     /// Who calls.
-    pub caller: &'a Caller,
+    pub(super) caller: &'a Caller,
     /// What the set-up holds against.
-    pub level: Level,
+    pub(super) level: Level,
     /// Fires when the caller gives up.
-    pub cancel: CancellationToken,
+    pub(super) cancel: CancellationToken,
+    /// The call as the protocol knows it.
+    pub(super) protocol: &'a RequestContext<RoleServer>,
+    /// What the client said that it can do.
+    pub(super) abilities: Abilities,
+    /// The requests whose page was offered.
+    pub(super) offers: &'a Offers,
+    /// The request that the client says this call is made again for.
+    pub(super) resumed: Option<RequestId>,
+    /// What came of what the client was asked for before.
+    pub(super) responses: Option<&'a InputResponses>,
+}
+
+/// What a call is answered with.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// The structured content.
+    Done(Value),
+    /// The client is to open this request's page, and to call again.
+    Opens(Box<Request>),
+    /// The client asks after this request as a task.
+    Task(Box<Request>, Form),
+}
+
+impl Reply {
+    /// The answer as JSON.
+    fn done(answer: &impl Serialize) -> Result<Self, Refusal> {
+        to_json(answer).map(Self::Done)
+    }
 }
 
 impl Tool {
     /// All of them, in the order of the listing.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
+        Self::ApprovalDecide,
         Self::DescribeTable,
         Self::Health,
         Self::ListTables,
@@ -74,6 +114,7 @@ impl Tool {
     /// The name a client calls.
     pub fn name(self) -> &'static str {
         match self {
+            Self::ApprovalDecide => "approval_decide",
             Self::DescribeTable => "describe_table",
             Self::Health => "health",
             Self::ListTables => "list_tables",
@@ -87,6 +128,10 @@ impl Tool {
     /// How the tool stands in `tools/list`. `writes` tells whether any target lets writes through.
     pub fn listed(self, writes: bool) -> Listed {
         match self {
+            Self::ApprovalDecide => self.list::<approval_decide::Args, approval_decide::Output>(
+                true,
+                include_str!("../../tools/approval_decide.md"),
+            ),
             Self::DescribeTable => self
                 .list::<describe_table::Args, crate::core::schema::TableDescription>(
                     true,
@@ -131,26 +176,41 @@ impl Tool {
             .with_annotations(annotations)
     }
 
-    /// Makes the call and answers its structured content.
-    pub async fn call(self, arguments: JsonObject, context: Context<'_>) -> Result<Value, Refusal> {
+    /// Makes the call.
+    pub(super) async fn call(
+        self,
+        arguments: JsonObject,
+        context: Context<'_>,
+    ) -> Result<Reply, Refusal> {
         match self {
+            Self::ApprovalDecide => approval_decide::call(parse(arguments)?, context).await,
             Self::DescribeTable => {
-                to_json(&describe_table::call(parse(arguments)?, &context).await?)
+                Reply::done(&describe_table::call(parse(arguments)?, &context).await?)
             }
             Self::Health => {
                 parse::<Nothing>(arguments)?;
-                to_json(&health::call(&context).await)
+                Reply::done(&health::call(&context).await)
             }
-            Self::ListTables => to_json(&list_tables::call(parse(arguments)?, &context).await?),
-            Self::Request => to_json(&request::call(parse(arguments)?, context).await?),
-            Self::ResultPage => to_json(&result_page::call(parse(arguments)?, &context).await?),
-            Self::SqlExecute => to_json(&sql_execute::call(parse(arguments)?, context).await?),
+            Self::ListTables => Reply::done(&list_tables::call(parse(arguments)?, &context).await?),
+            Self::Request => request::call(parse(arguments)?, context).await,
+            Self::ResultPage => Reply::done(&result_page::call(parse(arguments)?, &context).await?),
+            Self::SqlExecute => sql_execute::call(parse(arguments)?, context).await,
             Self::Whoami => {
                 parse::<Nothing>(arguments)?;
-                to_json(&whoami::call(&context).await)
+                Reply::done(&whoami::call(&context).await)
             }
         }
     }
+}
+
+/// What `sql_execute` answers, as JSON.
+pub(super) fn executed(answer: Answer) -> Result<Value, Refusal> {
+    to_json(&sql_execute::Output::from(answer))
+}
+
+/// What `request` answers to whoever waited, as JSON.
+pub(super) fn collected(request: &Request, result: Value) -> Result<Value, Refusal> {
+    to_json(&request::collected(request, result))
 }
 
 /// No parameters.

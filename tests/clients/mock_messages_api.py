@@ -4,10 +4,12 @@
     mock_messages_api.py PLAN
 
 PLAN is a JSON list of {"name": .., "input": ..}. The n-th turn asks for the n-th call; after the
-last one the answer is the text DONE. Prints its port, then serves until it is killed.
+last one the answer is the text DONE. An argument "$REQUEST" stands for the last request id in what
+the tools have answered. Prints its port, then serves until it is killed.
 """
 import http.server
 import json
+import re
 import sys
 
 plan = json.loads(sys.argv[1])
@@ -80,8 +82,14 @@ def next_call(request):
         if turn["role"] == "user" and isinstance(turn["content"], list)
         for block in turn["content"]
     ]
-    done = sum(1 for block in blocks if block.get("type") == "tool_result")
-    return {**plan[done], "id": f"toolu_{done}"} if request.get("tools") and done < len(plan) else None
+    results = [block for block in blocks if block.get("type") == "tool_result"]
+    done = len(results)
+    if not request.get("tools") or done >= len(plan):
+        return None
+    ids = re.findall(r"req_[0-9a-f]{32}", json.dumps(results))
+    said = lambda value: ids[-1] if value == "$REQUEST" and ids else value
+    arguments = {name: said(value) for name, value in plan[done]["input"].items()}
+    return {**plan[done], "input": arguments, "id": f"toolu_{done}"}
 
 
 def message(request):

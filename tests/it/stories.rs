@@ -10,9 +10,11 @@ mod heartbeat;
 mod leaving;
 mod notify;
 mod paging;
+mod person;
 mod policy;
 mod processes;
 mod stdin;
+mod tasks;
 mod time_limit;
 
 use std::path::PathBuf;

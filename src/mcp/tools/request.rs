@@ -4,12 +4,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::broker::{approvals, requests};
+use crate::broker::approvals::{self, own};
+use crate::broker::requests;
 use crate::core::ids::RequestId;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::{Request, Status};
-use crate::mcp::tools::Context;
+use crate::mcp::tasks::Form;
 use crate::mcp::tools::sql_execute::{self, AnyValue};
+use crate::mcp::tools::waiting::{Waited, wait};
+use crate::mcp::tools::{Context, Reply};
 
 /// Requests in one answer.
 const LISTED: usize = 20;
@@ -54,7 +57,7 @@ pub(super) struct Line {
     needs: Option<String>,
 }
 
-pub(super) async fn call(args: Args, context: Context<'_>) -> Result<Output, Refusal> {
+pub(super) async fn call(args: Args, context: Context<'_>) -> Result<Reply, Refusal> {
     let id = || {
         let id = args.id.as_deref().ok_or_else(|| {
             Refusal::new(
@@ -68,17 +71,17 @@ pub(super) async fn call(args: Args, context: Context<'_>) -> Result<Output, Ref
                 .hint("`list` shows your requests with their ids")
         })
     };
-    match args.action {
-        Action::List => list(&context).await,
-        Action::Show => Ok(alone(line(&own(&context, &id()?).await?), None)),
-        Action::Wait => wait(&id()?, context).await,
+    let line = match args.action {
+        Action::List => return Reply::done(&list(&context).await?),
+        Action::Show => line(&own(context.broker, context.caller, &id()?).await?),
+        Action::Wait => return collect(&id()?, &context).await,
         Action::Cancel => {
-            let request = own(&context, &id()?).await?;
+            let request = own(context.broker, context.caller, &id()?).await?;
             let by = &context.caller.principal;
-            let cancelled = requests::cancel(&context.broker.state, request.id(), by).await?;
-            Ok(alone(line(&cancelled), None))
+            line(&requests::cancel(&context.broker.state, request.id(), by).await?)
         }
-    }
+    };
+    Reply::done(&alone(line, None))
 }
 
 async fn list(context: &Context<'_>) -> Result<Output, Refusal> {
@@ -99,32 +102,27 @@ async fn list(context: &Context<'_>) -> Result<Output, Refusal> {
     })
 }
 
-async fn wait(id: &RequestId, context: Context<'_>) -> Result<Output, Refusal> {
-    own(&context, id).await?;
-    let Context {
-        broker,
-        caller,
-        cancel,
-        ..
-    } = context;
-    let answer = Box::pin(approvals::settle(broker, caller, id, cancel)).await?;
-    let state = broker.state.clone();
-    let wanted = id.clone();
-    let request = blocking(move || Ok(state.requests().get(&wanted)?)).await?;
-    let result = super::to_json(&sql_execute::Output::from(answer))?;
-    Ok(alone(line(&request), Some(result)))
+async fn collect(id: &RequestId, context: &Context<'_>) -> Result<Reply, Refusal> {
+    if context.resumed.as_ref().is_some_and(|other| other != id) {
+        let message = "this is not the request that the call was made again for";
+        return Err(Refusal::new(Code::InvalidArgument, message)
+            .hint("make the call again exactly as it was, or anew without `requestState`"));
+    }
+    let request = own(context.broker, context.caller, id).await?;
+    match wait(context, request).await? {
+        Waited::Ran(answer) => {
+            let result = super::to_json(&sql_execute::Output::from(answer))?;
+            let request = own(context.broker, context.caller, id).await?;
+            Reply::done(&collected(&request, result))
+        }
+        Waited::Opens(request) => Ok(Reply::Opens(request)),
+        Waited::Task(request) => Ok(Reply::Task(request, Form::Collection)),
+    }
 }
 
-/// A request of this caller's; of anybody else's there is none.
-async fn own(context: &Context<'_>, id: &RequestId) -> Result<Request, Refusal> {
-    let state = context.broker.state.clone();
-    let wanted = id.clone();
-    let request = blocking(move || Ok(state.requests().get(&wanted)?)).await?;
-    if request.asked().requester == context.caller.principal {
-        Ok(request)
-    } else {
-        Err(approvals::unknown(id))
-    }
+/// The answer of `wait`: the request, and what its statement answered.
+pub(super) fn collected(request: &Request, result: Value) -> Output {
+    alone(line(request), Some(result))
 }
 
 fn alone(line: Line, result: Option<Value>) -> Output {

@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::agent;
-use crate::broker::submit::{Answer, SqlAsk, submit};
+use crate::broker::approvals;
+use crate::broker::submit::{Answer, SqlAsk, Submitted, submit};
 use crate::core::answer::{Column, Row};
 use crate::core::refusal::Refusal;
-use crate::mcp::tools::Context;
+use crate::mcp::tasks::Form;
+use crate::mcp::tools::waiting::{Waited, wait};
+use crate::mcp::tools::{Context, Reply};
 
 /// The arguments.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -105,8 +108,8 @@ impl JsonSchema for AnyValue {
     }
 }
 
-/// Runs one statement.
-pub(super) async fn call(args: Args, context: Context<'_>) -> Result<Output, Refusal> {
+/// Runs one statement, or waits for people who let it run.
+pub(super) async fn call(args: Args, context: Context<'_>) -> Result<Reply, Refusal> {
     let Args {
         sql,
         params,
@@ -123,9 +126,21 @@ pub(super) async fn call(args: Args, context: Context<'_>) -> Result<Output, Ref
         max_rows,
         timeout_ms,
     };
-    // Boxed: it holds everything that a statement can need.
-    let answer = Box::pin(submit(context.broker, context.caller, ask, context.cancel)).await?;
-    Ok(answer.into())
+    let Context { broker, caller, .. } = context;
+    let request = if let Some(id) = &context.resumed {
+        approvals::resumed(broker, caller, id, ask).await?
+    } else {
+        // Boxed: it holds everything that a statement can need.
+        match Box::pin(submit(broker, caller, ask, context.cancel.clone())).await? {
+            Submitted::Ran(answer) => return Reply::done(&Output::from(answer)),
+            Submitted::Filed(id) => approvals::own(broker, caller, &id).await?,
+        }
+    };
+    match wait(&context, request).await? {
+        Waited::Ran(answer) => Reply::done(&Output::from(answer)),
+        Waited::Opens(request) => Ok(Reply::Opens(request)),
+        Waited::Task(request) => Ok(Reply::Task(request, Form::Statement)),
+    }
 }
 
 impl From<Answer> for Output {

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 use crate::support::{binary, checkout, client, path_with_node, shop, skip};
+use crate::web::desk::Desk;
+
+const UPDATE: &str = "UPDATE products SET price = $1 WHERE name = $2";
 
 #[tokio::test]
 async fn claude_code_runs_the_example() {
@@ -58,6 +61,69 @@ async fn claude_code_runs_the_example() {
         shop::products(&project.path().join("shop.db")),
         shop::PRODUCTS
     );
+}
+
+/// The whole loop: the model asks, is told to wait, a person approves on the page, and the model
+/// collects what it asked for.
+#[tokio::test]
+async fn claude_code_waits_for_a_person_and_collects_the_result() {
+    let (Some(claude), Some(path), Some(python)) = (
+        client("node_modules/.bin/claude"),
+        path_with_node(),
+        client("venv/bin/python"),
+    ) else {
+        return skip(
+            "mcp::claude_code::loop",
+            "no Claude Code (tests/run fetches it)",
+        );
+    };
+    let Some(desk) = Desk::set_up("mcp::claude_code::loop", "12s") else {
+        return;
+    };
+    let plan = json!([
+        {"name": "mcp__secondkey__sql_execute",
+            "input": {"sql": UPDATE, "params": [15.5, "lamp"], "reason": "spring sale"}},
+        {"name": "mcp__secondkey__request", "input": {"action": "wait", "id": "$REQUEST"}},
+    ]);
+    let (_api, port) = mock_api(&python, &plan).await;
+    let server = json!({"type": "stdio", "command": binary(), "args": desk.program.arguments(), "timeout": 120_000});
+    let servers = json!({"mcpServers": {"secondkey": server}});
+    let mut command = offline(&claude, &path, desk.program.folder.path());
+    command
+        .args(["-p", "go", "--strict-mcp-config", "--mcp-config"])
+        .arg(servers.to_string())
+        .args(["--allowedTools", "mcp__secondkey"])
+        .args(["--output-format", "stream-json", "--verbose"])
+        .env("ANTHROPIC_BASE_URL", format!("http://127.0.0.1:{port}"))
+        .env("ANTHROPIC_API_KEY", "sk-fake-not-a-key")
+        .stdout(Stdio::piped());
+    let mut running = command.spawn().unwrap();
+    let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
+    let mut said = String::new();
+    let (mut results, mut approved) = (Vec::new(), false);
+    while let Some(line) = next_line(&mut lines).await {
+        said += &format!("{line}\n");
+        results.extend(tool_results(&line));
+        if results.len() == 1 && !approved {
+            // Whatever the client said to being asked to open the page, nothing is decided yet.
+            let id = desk.waiting();
+            let pending = results[0]["content"].to_string();
+            assert!(pending.contains("approval_pending"), "{pending}");
+            assert!(pending.contains(id.as_str()), "{pending}");
+            assert!(desk.request(&id).state().votes().is_empty());
+            desk.approve(&format!("http://localhost:7321/r/{id}"), UPDATE);
+            approved = true;
+        }
+    }
+    let [_, collected] = results.as_slice() else {
+        panic!("two tool results in {said}{}", desk.program.log());
+    };
+    assert!(collected["is_error"] != true, "{collected}");
+    let collected = collected["content"].to_string();
+    assert!(collected.contains("succeeded"), "{collected}");
+    assert!(collected.contains("affected"), "{collected}");
+    assert!((desk.price() - 15.5).abs() < 1e-9);
+    assert!(running.wait().await.unwrap().success(), "{said}");
 }
 
 /// `claude mcp add` as the README writes it, and Claude Code's own check of the connection.
@@ -128,6 +194,12 @@ fn example_project() -> TempDir {
     }
     shop::create(&project.path().join("shop.db"));
     project
+}
+
+/// The next line that it prints; `None` at its end.
+async fn next_line(lines: &mut Lines<BufReader<ChildStdout>>) -> Option<String> {
+    let line = tokio::time::timeout(Duration::from_secs(90), lines.next_line()).await;
+    line.expect("Claude Code goes on in time").unwrap()
 }
 
 async fn mock_api(python: &Path, plan: &Value) -> (Child, String) {

@@ -40,7 +40,7 @@ pub(super) struct World {
 
 impl World {
     /// A call waits so long for a person.
-    async fn new(wait: &str) -> Self {
+    pub(super) async fn new(wait: &str) -> Self {
         Self::with(wait, "").await
     }
 
@@ -63,7 +63,7 @@ impl World {
     }
 
     /// The price of the lamp, read on a connection of its own.
-    fn price(&self) -> f64 {
+    pub(super) fn price(&self) -> f64 {
         let file = self.folder.path().join("shop.db");
         let database = rusqlite::Connection::open(file).unwrap();
         let price = "SELECT price FROM products WHERE name = 'lamp'";

@@ -30,6 +30,7 @@ pub(crate) struct Raw {
     lines: Lines<BufReader<ChildStdout>>,
     era: Era,
     name: String,
+    capabilities: Value,
     last_id: u64,
     /// What the server said of itself.
     pub(crate) server: Value,
@@ -43,8 +44,24 @@ impl Raw {
 
     /// Starts it and introduces the client by this name.
     pub(crate) async fn start_as(name: &str, program: &Program, era: Era) -> Self {
+        Self::start_named(name, json!({}), program, era).await
+    }
+
+    /// Starts it and introduces a client that can do this.
+    pub(crate) async fn start_able(capabilities: Value, program: &Program, era: Era) -> Self {
+        Self::start_named("raw", capabilities, program, era).await
+    }
+
+    /// Starts it and introduces a client of this name that can do this.
+    pub(crate) async fn start_named(
+        name: &str,
+        capabilities: Value,
+        program: &Program,
+        era: Era,
+    ) -> Self {
         let mut raw = Self::connect(program, era);
         name.clone_into(&mut raw.name);
+        raw.capabilities = capabilities;
         raw.server = raw.introduce().await;
         raw
     }
@@ -74,6 +91,7 @@ impl Raw {
             lines,
             era,
             name: "raw".to_owned(),
+            capabilities: json!({}),
             last_id: 0,
             server: Value::Null,
         }
@@ -84,7 +102,7 @@ impl Raw {
         match self.era {
             Era::Legacy => {
                 let hello = json!({
-                    "protocolVersion": "2025-11-25", "capabilities": {},
+                    "protocolVersion": "2025-11-25", "capabilities": self.capabilities,
                     "clientInfo": {"name": self.name, "version": "1"},
                 });
                 let answer = self.request("initialize", hello).await;
@@ -231,7 +249,7 @@ impl Raw {
             json!({
                 "io.modelcontextprotocol/protocolVersion": "2026-07-28",
                 "io.modelcontextprotocol/clientInfo": {"name": self.name, "version": "1"},
-                "io.modelcontextprotocol/clientCapabilities": {},
+                "io.modelcontextprotocol/clientCapabilities": self.capabilities,
             })
         })
     }
