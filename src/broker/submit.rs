@@ -10,7 +10,7 @@ use crate::broker::{Broker, Caller};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::RequestId;
 use crate::core::limits::{Limits, PARAMETERS};
-use crate::core::policy::{Decision, Judgement, Question, Standing, decide};
+use crate::core::policy::{Decision, Judgement, Question, decide};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::statement::Statement;
 use crate::core::target::Target;
@@ -115,7 +115,8 @@ async fn decided(
             .agent
             .execute(token.as_str().as_bytes(), work, None, cancel.clone());
         match run.await {
-            Ok(report) => {
+            Ok(mut report) => {
+                report.also_found(&judgement.findings);
                 return Ok(Answer {
                     request: request.clone(),
                     report,
@@ -207,7 +208,7 @@ impl Attempt<'_> {
         decide(&Question {
             request: self.request,
             principal: &self.caller.principal,
-            standing: &Standing::NONE,
+            standing: &self.broker.principals.of(&self.caller.principal),
             target,
             agent: self.broker.agent.id(),
             work,

@@ -15,7 +15,8 @@ pub mod webauthn;
 pub use backing::{Backing, BackingError, Defences, Executing, check_backing};
 pub use document::{Document, DocumentError, ParamsSeal, PolicyDigests, Purpose};
 pub use signature::SignatureError;
-pub use verdict::{Decision, SignedVerdict, Verdict};
+pub use crate::core::signer::Decision;
+pub use verdict::{SignedVerdict, Verdict};
 pub use verify::{VerdictError, VerifiedVerdict, verify};
 
 /// The SSHSIG namespace of verdicts.

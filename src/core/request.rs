@@ -22,7 +22,8 @@ mod vote;
 mod words;
 
 pub use state::{Approval, ApprovedBy, Ended, Order, State, Status};
-pub use vote::{Decision, RecordedVote};
+pub use crate::core::signer::Decision;
+pub use vote::RecordedVote;
 pub use words::{Ending, InvalidTransition, Settlement, Standing};
 
 use std::fmt;

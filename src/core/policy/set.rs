@@ -12,9 +12,11 @@ use crate::core::policy::judgement::{Denial, Judgement, Outcome};
 use crate::core::policy::memory::Memory;
 use crate::core::policy::problem::{Finder, Problem, Problems};
 use crate::core::policy::reader::{Reader, Rule};
+use crate::core::policy::requirement::Requirement;
 use crate::core::review::Level;
 use crate::core::signer::Presence;
 use crate::core::statement::Effect;
+use crate::core::trust::TrustFile;
 use crate::core::work::Digest;
 
 /// The longest text of a policy, in bytes.
@@ -64,6 +66,13 @@ impl PolicySet {
             digest: Digest::of(&[]),
             memory: Memory::default(),
         }
+    }
+
+    /// Reads a policy like [`PolicySet::load`], and holds the groups that it asks against those of a
+    /// trust file, where there is one.
+    pub fn load_under(text: &str, file: &str, trust: Option<&TrustFile>) -> Result<Self, Problems> {
+        let groups = trust.map(|trust| trust.groups().into_iter().map(str::to_owned).collect());
+        Self::load(text, file, groups.as_ref())
     }
 
     /// Reads a policy, or says everything that is wrong with it. `file` is its name in problems;
@@ -116,6 +125,13 @@ impl PolicySet {
             digest: Digest::of(&[text.as_bytes()]),
             memory: Memory::default(),
         })
+    }
+
+    /// What its rules ask of people, in their order.
+    pub fn requirements(&self) -> impl Iterator<Item = &Requirement> {
+        let mut rules: Vec<&Rule> = self.rules.values().collect();
+        rules.sort_by_key(|rule| rule.number);
+        rules.into_iter().filter_map(|rule| rule.ask.as_ref())
     }
 
     /// SHA-256 of the policy's text.
