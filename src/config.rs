@@ -201,6 +201,26 @@ pub fn load_notify(flags: &Flags, around: &Surroundings) -> Result<Notify, Probl
     reading.problems.unless_any(Some(notify))
 }
 
+/// Reads only which files the policies are in, the workspace's and the agent's, whatever they hold.
+/// What is wrong with the rest of the configuration is not looked for.
+pub fn load_policies(
+    flags: &Flags,
+    around: &Surroundings,
+) -> Result<[Option<PathBuf>; 2], Problems> {
+    let mut problems = Problems::default();
+    let file = config_file(flags, around, &mut problems);
+    let written = file.as_ref().and_then(|file| {
+        Source::read(&file.path, file.shown.clone())
+            .map(|source| written::policies_from_file(&source, &mut problems))
+            .map_err(|problem| problems.add(problem))
+            .ok()
+    });
+    let folder = file.as_ref().and_then(|file| file.path.parent());
+    let folder = folder.unwrap_or(Path::new("."));
+    let files = written.unwrap_or_default();
+    problems.unless_any(Some(files.map(|at| Some(folder.join(at?.value)))))
+}
+
 /// A configuration file, and its name as the user would write it.
 #[derive(Debug)]
 struct ConfigFile {

@@ -22,7 +22,7 @@ use filing::Filing;
 pub use words::{PAGE, needs, standing, unknown};
 
 /// Requests of one requester that may wait at the same time.
-const MOST_WAITING: usize = 50;
+const MOST_WAITING: u64 = 50;
 
 /// Files work that needs people, waits a while for them, and runs it if they agree in time.
 ///
@@ -83,11 +83,8 @@ async fn ask(
 
 /// Whoever has many requests waiting files no more: people would drown, and so would the store.
 async fn not_too_many(broker: &Broker, caller: &Caller) -> Result<(), Refusal> {
-    let (state, requester) = (broker.state.clone(), caller.principal.clone());
-    let waiting = move || requests::waiting(&state, &requester, MOST_WAITING);
-    let waiting = tokio::task::spawn_blocking(waiting).await;
-    let unreadable = |_| Refusal::new(Code::Internal, "the requests could not be read");
-    if waiting.map_err(unreadable)?? < MOST_WAITING {
+    let waiting = requests::waiting(&broker.state, Some(&caller.principal)).await?;
+    if waiting < MOST_WAITING {
         return Ok(());
     }
     Err(Refusal::new(

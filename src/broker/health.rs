@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use crate::broker::{Broker, Caller};
+use crate::broker::{Broker, Caller, requests};
 use crate::core::audit::EventKind;
 use crate::core::target::Target;
 
@@ -18,6 +18,8 @@ pub struct Health {
     pub audit: bool,
     /// Policies whose file is broken, so that an older state of it is in force.
     pub broken_policies: Vec<&'static str>,
+    /// How many requests wait for people; nothing where they cannot be read.
+    pub waiting: Option<u64>,
     /// Each target.
     pub targets: Vec<TargetHealth>,
 }
@@ -45,6 +47,7 @@ pub async fn look(broker: &Broker, caller: &Caller) -> Health {
         .filter(|(_, problem)| problem.is_some());
     Health {
         audit,
+        waiting: requests::waiting(&broker.state, None).await.ok(),
         broken_policies: stale.map(|(name, _)| name).collect(),
         targets,
     }

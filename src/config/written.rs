@@ -133,6 +133,18 @@ pub(super) fn notify_from_file(source: &Source, problems: &mut Problems) -> Writ
     notify::from_table(&source.top(&entries), problems)
 }
 
+/// Reads `policy` and `agent_policy` alone from a configuration file's text.
+pub(super) fn policies_from_file(
+    source: &Source,
+    problems: &mut Problems,
+) -> [Option<At<String>>; 2] {
+    let Some(entries) = source.parse(problems) else {
+        return [None, None];
+    };
+    let top = source.top(&entries);
+    ["policy", "agent_policy"].map(|key| top.text(key, problems))
+}
+
 /// Reads `[NAME=]URL`, as the command line and the environment write a target.
 pub(super) fn from_text(text: &SecretString, place: Place) -> WrittenTarget {
     // What stands before `=` is a name unless it looks like the beginning of a URL with

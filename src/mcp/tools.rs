@@ -147,7 +147,7 @@ impl Tool {
             Self::SqlExecute => to_json(&sql_execute::call(parse(arguments)?, context).await?),
             Self::Whoami => {
                 parse::<Nothing>(arguments)?;
-                to_json(&whoami::call(&context))
+                to_json(&whoami::call(&context).await?)
             }
         }
     }

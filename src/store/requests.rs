@@ -24,6 +24,7 @@ pub use error::{Damaged, RequestError};
 pub use list::{Filter, Page, Summary};
 
 use crate::core::ids::RequestId;
+use crate::core::principal::Principal;
 use crate::core::refusal::Refusal;
 use crate::core::request::{Change, Request, Values};
 use crate::core::time::{Clock, Timestamp};
@@ -143,6 +144,14 @@ impl Requests {
         Ok(self.read(|connection| list::page(connection, workspace, filter, now))?)
     }
 
+    /// How many requests wait for people now, of one requester or of all. Blocks, like
+    /// [`Requests::get`].
+    pub fn waiting(&self, requester: Option<&Principal>) -> Result<u64, RequestError> {
+        let workspace = &self.inner.workspace;
+        let now = self.inner.clock.now();
+        Ok(self.read(|connection| list::waiting(connection, workspace, requester, now))?)
+    }
+
     /// The values of a request's parameters: there from its filing to its end, if it has any.
     /// Blocks, like [`Requests::get`].
     pub fn values(&self, id: &RequestId) -> Result<Option<Values>, RequestError> {
@@ -205,6 +214,17 @@ impl Requests {
         *reading = Some(connection);
         Ok(found)
     }
+}
+
+/// How many requests wait for people in a database that nobody has opened here.
+pub(in crate::store) fn waiting_in(
+    path: &std::path::Path,
+    workspace: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let connection = connect_to_read(path)?;
+    patiently(|| list::waiting(&connection, workspace, None, now))
+        .map_err(|error| StoreError::sqlite("read the requests", &error))
 }
 
 async fn blocking<T: Send + 'static>(

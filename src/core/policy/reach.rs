@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use crate::core::policy::facts::{Form, is_production};
+use crate::core::policy::reader::Rule;
 use crate::core::policy::requirement::{Requirement, StepProgress};
 use crate::core::policy::set::PolicySet;
 use crate::core::principal::{Principal, PrincipalKind};
-use crate::core::signer::{Presence, Surface, Vote};
+use crate::core::signer::{Surface, Vote};
+use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::core::trust::{KeyKind, Purpose, Signer, SignerKey, TrustFile};
 
@@ -39,26 +42,44 @@ impl fmt::Display for OutOfReach {
 impl PolicySet {
     /// The rules whose quorum can never be met by those whom the trust file names, in their order.
     /// Whoever may not sign yet is counted; whoever may no longer is not.
-    pub fn out_of_reach(&self, trust: &TrustFile, now: Timestamp) -> Vec<OutOfReach> {
+    ///
+    /// Where the targets are known, only rules that can be about one of them are looked at, with what
+    /// production demands of keys.
+    pub fn out_of_reach(
+        &self,
+        trust: &TrustFile,
+        now: Timestamp,
+        targets: Option<&[&Target]>,
+    ) -> Vec<OutOfReach> {
         let votes = best_votes(trust, now);
         // Whose request it is makes the people only fewer, and is not known here.
         let nobody = Principal::new(PrincipalKind::Ai, "");
-        let short = |requirement: &Requirement| {
-            let progress = requirement.met_by(&votes, &nobody);
-            Some(OutOfReach {
-                requirement: requirement.clone(),
-                short: progress.next()?.clone(),
-            })
+        let short = |rule: &Rule| {
+            let requirement = wanted(rule, targets)?;
+            let short = requirement.met_by(&votes, &nobody).next()?.clone();
+            Some(OutOfReach { requirement, short })
         };
-        self.requirements().filter_map(short).collect()
+        self.rules().into_iter().filter_map(short).collect()
     }
 }
 
-/// Whether anybody can approve anything in production, where only a key counts whose hardware proves
-/// that somebody is there.
-pub fn has_hardware(trust: &TrustFile, now: Timestamp) -> bool {
-    let votes = best_votes(trust, now);
-    votes.iter().any(|vote| vote.presence == Presence::Hardware)
+/// What a rule asks, at its strictest, if it asks anything that can be about one of the targets.
+fn wanted(rule: &Rule, targets: Option<&[&Target]>) -> Option<Requirement> {
+    let mut requirement = rule.ask.clone()?;
+    let Some(targets) = targets else {
+        return Some(requirement);
+    };
+    let can_be_about = |target: &Target| {
+        let form = Form::of_target(target);
+        let mut tests = rule.guards.iter().filter(|test| test.is_about_the_target());
+        tests.all(|test| test.holds(&form))
+    };
+    let mut about = targets.iter().filter(|target| can_be_about(target)).peekable();
+    about.peek()?;
+    if about.any(|target| is_production(&target.environment)) {
+        requirement.as_in_production();
+    }
+    Some(requirement)
 }
 
 /// The best vote that each key can give.

@@ -1,7 +1,12 @@
 //! Which quorums a trust file can meet. The cast is that of the trust file's own tests: Ada holds a
 //! passkey, Bo an SSH key with a passphrase, Cleo a hardware key; all of them are in `dba`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::*;
+use crate::core::engine::Engine;
+use crate::core::limits::Limits;
+use crate::core::statement::Effect;
 use crate::core::trust::file::tests::{CREATED_MS, OWN, RELAY, passkey, passkey_of, signer};
 use crate::core::trust::file::tests::{human, software_of, trust};
 
@@ -11,7 +16,7 @@ const NOW: Timestamp = Timestamp::from_unix_ms(CREATED_MS);
 fn short(ask: &str, trust: &TrustFile) -> Option<String> {
     let text = format!("@id(\"r\")\n@ask(\"{ask}\")\npermit (principal, action, resource);");
     let policy = PolicySet::load(&text, "p.cedar", None).unwrap();
-    let out = policy.out_of_reach(trust, NOW);
+    let out = policy.out_of_reach(trust, NOW, None);
     assert!(out.len() <= 1);
     out.first().map(ToString::to_string)
 }
@@ -72,12 +77,42 @@ fn a_passkey_of_a_relays_page_proves_no_screen_of_ones_own() {
 }
 
 #[test]
-fn two_keys_make_one_person_and_no_passphrase_is_hardware() {
+fn two_keys_make_one_person() {
     let mut trust = trust();
     trust.signers = vec![signer("bo", vec![software_of(1), software_of(2)])];
     assert_eq!(trust.signers[0].name, human("bo"));
     assert!(short("2 of dba", &trust).unwrap().contains("only human:bo"));
-    assert!(!has_hardware(&trust, NOW));
-    trust.signers.push(signer("ada", vec![passkey_of(&passkey(), OWN)]));
-    assert!(has_hardware(&trust, NOW));
+}
+
+#[test]
+fn only_rules_about_a_target_that_there_is_are_looked_at_and_production_takes_hardware() {
+    let mut trust = trust();
+    trust.signers = vec![signer("bo", vec![software_of(12)])];
+    let target = |environment: &str| Target {
+        name: "shop".parse().unwrap(),
+        engine: Engine::Sqlite,
+        environment: environment.into(),
+        labels: BTreeMap::new(),
+        allow: [Effect::Read].into(),
+        limits: Limits::DEFAULT,
+        trusted: BTreeSet::new(),
+        sync_reads: false,
+    };
+    let (test, production) = (target("test"), target("production"));
+    let out = |policy: &PolicySet, targets: Option<&[&Target]>| -> Vec<String> {
+        let out = policy.out_of_reach(&trust, NOW, targets).into_iter();
+        out.map(|one| one.requirement.rule).collect()
+    };
+    let starter = PolicySet::starter();
+    assert_eq!(out(&starter, Some(&[&test])), Vec::<String>::new());
+    // Reads are allowed there; the two other rules about production are for no target of these.
+    assert_eq!(out(&starter, Some(&[&production])), ["production-asks"]);
+    assert_eq!(out(&starter, Some(&[&test, &production])), ["production-asks"]);
+    assert_eq!(out(&starter, None), ["production-asks"]);
+
+    let text = "@id(\"all\") @ask(\"1 of anyone\") permit (principal, action, resource);";
+    let all = PolicySet::load(text, "p.cedar", None).unwrap();
+    assert_eq!(out(&all, Some(&[&test])), Vec::<String>::new());
+    assert_eq!(out(&all, Some(&[&production])), ["all"]);
+    assert_eq!(out(&all, Some(&[])), Vec::<String>::new());
 }

@@ -14,7 +14,6 @@ use crate::core::policy::problem::{Finder, Problem, Problems};
 use crate::core::policy::reader::{Reader, Rule};
 use crate::core::policy::requirement::Requirement;
 use crate::core::review::Level;
-use crate::core::signer::Presence;
 use crate::core::statement::Effect;
 use crate::core::trust::TrustFile;
 use crate::core::work::Digest;
@@ -127,11 +126,11 @@ impl PolicySet {
         })
     }
 
-    /// What its rules ask of people, in their order.
-    pub fn requirements(&self) -> impl Iterator<Item = &Requirement> {
+    /// The rules, in their order.
+    pub(super) fn rules(&self) -> Vec<&Rule> {
         let mut rules: Vec<&Rule> = self.rules.values().collect();
         rules.sort_by_key(|rule| rule.number);
-        rules.into_iter().filter_map(|rule| rule.ask.as_ref())
+        rules
     }
 
     /// SHA-256 of the policy's text.
@@ -254,9 +253,7 @@ fn on_the_floor(facts: &Facts<'_>, outcome: Outcome) -> Outcome {
         (Outcome::Deny(rule), Some(floor)) => Outcome::Deny(rule.min(floor)),
         (Outcome::Allow | Outcome::Ask(_), Some(floor)) => Outcome::Deny(floor),
         (Outcome::Ask(mut requirements), None) if is_production(&facts.target.environment) => {
-            for requirement in &mut requirements {
-                requirement.presence = Presence::Hardware;
-            }
+            requirements.iter_mut().for_each(Requirement::as_in_production);
             Outcome::Ask(requirements)
         }
         (outcome, None) => outcome,

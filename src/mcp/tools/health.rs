@@ -15,6 +15,10 @@ pub(super) struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", default)]
     policy: Option<String>,
+    /// Requests that wait for a person
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64", default)]
+    waiting: Option<u64>,
     targets: Vec<Reached>,
 }
 
@@ -37,13 +41,14 @@ pub(super) async fn call(context: &Context<'_>) -> Health {
     let broken = found.broken_policies;
     let targets: Vec<Reached> = found.targets.into_iter().map(reached).collect();
     Health {
-        ok: found.audit && broken.is_empty() && targets.iter().all(|target| target.ok),
+        ok: found.audit && found.waiting.is_some() && broken.is_empty() && targets.iter().all(|target| target.ok),
         version: env!("CARGO_PKG_VERSION"),
         audit: found.audit,
         policy: (!broken.is_empty()).then(|| {
             let whose = broken.join(" and ");
             format!("the file of the {whose} policy is broken; the last good one is in force")
         }),
+        waiting: found.waiting,
         targets,
     }
 }

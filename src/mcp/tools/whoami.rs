@@ -1,14 +1,23 @@
 //! `whoami`.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::broker::requests;
+use crate::core::policy::Standing;
+use crate::core::refusal::Refusal;
 use crate::core::target::Target;
 use crate::mcp::tools::Context;
 
 #[derive(Debug, JsonSchema, Serialize)]
 pub(super) struct Whoami {
     principal: String,
+    roles: BTreeSet<String>,
+    groups: BTreeSet<String>,
+    /// Your requests that wait for a person
+    waiting: u64,
     workspace: String,
     level: &'static str,
     targets: Vec<TargetFacts>,
@@ -23,17 +32,23 @@ struct TargetFacts {
     allow: Vec<&'static str>,
 }
 
-pub(super) fn call(context: &Context<'_>) -> Whoami {
+pub(super) async fn call(context: &Context<'_>) -> Result<Whoami, Refusal> {
+    let principal = &context.caller.principal;
+    let Standing { roles, groups } = context.broker.principals.of(principal);
+    let waiting = requests::waiting(&context.broker.state, Some(principal)).await?;
     let facts = |target: &Target| TargetFacts {
         name: target.name.as_str().to_owned(),
         engine: target.engine.as_str(),
         environment: target.environment.clone(),
         allow: target.allow.iter().map(|effect| effect.as_str()).collect(),
     };
-    Whoami {
-        principal: context.caller.principal.to_string(),
+    Ok(Whoami {
+        principal: principal.to_string(),
+        roles,
+        groups,
+        waiting,
         workspace: context.broker.state.log().workspace().to_owned(),
         level: context.level.as_str(),
         targets: context.broker.targets.iter().map(facts).collect(),
-    }
+    })
 }
