@@ -60,7 +60,11 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
     let courier = courier(config.notify, &state)?;
     let principals = Arc::new(config.principals);
     let workspace = policies(config.policy, PolicySet::starter(), (&state, clock));
-    let own = policies(config.agent_policy, PolicySet::agent_default(), (&state, clock));
+    let own = policies(
+        config.agent_policy,
+        PolicySet::agent_default(),
+        (&state, clock),
+    );
     let (workspace, own) = both(workspace, own)?;
     let agent = Agent::new(Parts {
         executors: executors(config.targets, &parser)?,

@@ -5,7 +5,7 @@ mod cases;
 mod check;
 mod explain;
 mod json;
-mod source;
+pub(super) mod source;
 
 use std::path::PathBuf;
 

@@ -511,3 +511,53 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn principals_have_the_roles_and_groups_that_are_written() {
+    let config = World::new()
+        .toml(
+            "[targets.shop]\nurl = \"sqlite:shop.db\"\n\
+             [principals.\"ai:*\"]\nroles = [\"readonly\"]\n\
+             [principals.\"ai:ada/*\"]\nroles = [\"developer\"]\ngroups = [\"payments\"]\n",
+        )
+        .load()
+        .unwrap();
+    let of = |name: &str| {
+        let standing = config.principals.of(&name.to_owned().try_into().unwrap());
+        (
+            standing.roles.into_iter().collect(),
+            standing.groups.into_iter().collect(),
+        )
+    };
+    let all = |names: &[&str]| -> Vec<String> { names.iter().map(|&name| name.into()).collect() };
+    assert_eq!(
+        of("ai:ada/x"),
+        (all(&["developer", "readonly"]), all(&["payments"]))
+    );
+    assert_eq!(of("ai:bob/x"), (all(&["readonly"]), all(&[])));
+    assert_eq!(of("human:ada"), (all(&[]), all(&[])));
+}
+
+#[test]
+fn everything_that_is_wrong_with_principals_is_said_at_once() {
+    let world = World::new().toml(
+        "[targets.shop]\nurl = \"sqlite:shop.db\"\n\
+         [principals.ada]\nroles = [\"de veloper\", \"\"]\n\
+         [principals.\"ai:*/x\"]\ngroups = \"payments\"\n\
+         [principals.\"human:bo\"]\nrole = [\"dba\"]\n",
+    );
+    let problems = world.problems();
+    for problem in [
+        "secondkey.toml:3:13: `ada` is not a principal; expected",
+        "secondkey.toml:4:10: `de veloper` is not the name of a role",
+        "secondkey.toml:4:24: `` is not the name of a role",
+        "secondkey.toml:5:13: `ai:*/x` is not a pattern: a `*` can only stand at the end",
+        "secondkey.toml:6:10: `principals.ai:*/x.groups` must be a list of texts",
+        "secondkey.toml:8:1: unknown key `principals.human:bo.role`",
+    ] {
+        assert!(
+            problems.contains(problem),
+            "{problem} is not in:\n{problems}"
+        );
+    }
+}

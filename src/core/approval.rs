@@ -12,10 +12,10 @@ pub mod verdict;
 pub mod verify;
 pub mod webauthn;
 
+pub use crate::core::signer::Decision;
 pub use backing::{Backing, BackingError, Defences, Executing, check_backing};
 pub use document::{Document, DocumentError, ParamsSeal, PolicyDigests, Purpose};
 pub use signature::SignatureError;
-pub use crate::core::signer::Decision;
 pub use verdict::{SignedVerdict, Verdict};
 pub use verify::{VerdictError, VerifiedVerdict, verify};
 

@@ -21,8 +21,8 @@ mod time;
 mod vote;
 mod words;
 
-pub use state::{Approval, ApprovedBy, Ended, Order, State, Status};
 pub use crate::core::signer::Decision;
+pub use state::{Approval, ApprovedBy, Ended, Order, State, Status};
 pub use vote::RecordedVote;
 pub use words::{Ending, InvalidTransition, Settlement, Standing};
 

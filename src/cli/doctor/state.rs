@@ -3,7 +3,10 @@
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
+use crate::clock::SystemClock;
+use crate::core::time::Clock as _;
 use crate::exec::Check;
+use crate::store::State;
 
 /// Examines a state folder without making or changing it.
 pub(super) fn examine(folder: &Path) -> Vec<Check> {
@@ -28,7 +31,25 @@ pub(super) fn examine(folder: &Path) -> Vec<Check> {
     }
     let mut checks = vec![writable(folder)];
     checks.extend(private(folder));
+    checks.extend(waiting(folder));
     checks
+}
+
+/// How many requests wait for people.
+fn waiting(folder: &Path) -> Option<Check> {
+    State::exists(folder).then(|| match State::waiting_in(folder, SystemClock.now()) {
+        Ok(0) => Check::good("no request waits for people"),
+        Ok(1) => {
+            Check::good("1 request waits for people: `secondkey requests list --status pending`")
+        }
+        Ok(many) => Check::good(format!(
+            "{many} requests wait for people: `secondkey requests list --status pending`"
+        )),
+        Err(error) => Check::bad(
+            error.to_string(),
+            "see whether the file `state.db` in the state folder is whole",
+        ),
+    })
 }
 
 /// A folder that is not there yet, judged by the nearest one above it.

@@ -9,7 +9,6 @@ use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::config::{self, Flags, Surroundings};
 use crate::core::ids::RequestId;
 use crate::core::policy::{Facts, Progress, Requirement};
-use crate::core::refusal::Refusal;
 use crate::core::request::RecordedVote;
 use crate::core::signer::Decision;
 use crate::core::visible::on_one_line;
@@ -83,7 +82,7 @@ async fn judged(shown: &Shown, flags: &Flags, around: &Surroundings) -> Result<J
         rows: None,
         at: shown.request.created(),
     };
-    Ok(Judged::of(&config, &facts).map_err(Refusal::from)?)
+    Ok(Judged::of(&config, &facts)?)
 }
 
 impl Judged {
@@ -92,7 +91,11 @@ impl Judged {
         let asked = shown.request.asked();
         let [(_, workspace), (_, agent)] = &self.by;
         let pairs = [
-            ("workspace", workspace.judgement.digest, asked.workspace_policy),
+            (
+                "workspace",
+                workspace.judgement.digest,
+                asked.workspace_policy,
+            ),
             ("agent", agent.judgement.digest, asked.agent_policy),
         ];
         let changed = pairs.iter().filter(|(_, now, then)| now != then);
@@ -134,7 +137,8 @@ fn ask(requirement: &Requirement, progress: &Progress) -> String {
     let signed = progress.steps.iter().flat_map(|step| &step.by);
     let mut standing: Vec<String> = signed.map(|who| on_one_line(&who.to_string())).collect();
     let missing = progress.steps.iter().filter(|step| step.missing() > 0);
-    standing.extend(missing.map(|step| format!("{} of {} missing", step.missing(), step.step.group)));
+    standing
+        .extend(missing.map(|step| format!("{} of {} missing", step.missing(), step.step.group)));
     format!(
         "  {requirement} (rule `{}`): {}",
         on_one_line(&requirement.rule),

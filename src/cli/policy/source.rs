@@ -11,14 +11,14 @@ use crate::core::trust::TrustFile;
 use crate::store::State;
 
 /// A policy and the name it is shown by.
-pub(super) struct Named {
-    pub(super) shown: String,
-    pub(super) file: Option<PathBuf>,
-    pub(super) policy: Arc<PolicySet>,
+pub(in crate::cli) struct Named {
+    pub(in crate::cli) shown: String,
+    pub(in crate::cli) file: Option<PathBuf>,
+    pub(in crate::cli) policy: Arc<PolicySet>,
 }
 
 /// Where a policy is.
-pub(super) enum Source {
+pub(in crate::cli) enum Source {
     /// In the program.
     BuiltIn(&'static str, Arc<PolicySet>),
     /// In a file.
@@ -27,7 +27,7 @@ pub(super) enum Source {
 
 impl Source {
     /// The policy, or everything that is wrong with it.
-    pub(super) fn load(self, trust: Option<&TrustFile>) -> Result<Named, Problems> {
+    pub(in crate::cli) fn load(self, trust: Option<&TrustFile>) -> Result<Named, Problems> {
         let file = match self {
             Self::BuiltIn(whose, policy) => {
                 return Ok(Named {
@@ -59,7 +59,7 @@ impl Source {
 }
 
 /// The workspace's policy and the agent's own, in these files if they are in files.
-pub(super) fn both([workspace, agent]: [Option<PathBuf>; 2]) -> [Source; 2] {
+pub(in crate::cli) fn both([workspace, agent]: [Option<PathBuf>; 2]) -> [Source; 2] {
     let source = |file, whose, policy| match file {
         Some(file) => Source::File(file),
         None => Source::BuiltIn(whose, policy),
@@ -109,7 +109,7 @@ pub(super) fn refusal(bad: &[Problems]) -> Refusal {
 }
 
 /// The trust file that groups are checked against.
-pub(super) enum Trust {
+pub(in crate::cli) enum Trust {
     /// This one.
     Pinned(Arc<TrustFile>),
     /// None was made yet.
@@ -128,7 +128,7 @@ impl Trust {
     }
 
     /// That of a state folder.
-    pub(super) fn at(state: &Path) -> Self {
+    pub(in crate::cli) fn at(state: &Path) -> Self {
         match State::trust_in(state) {
             Ok(Some(trust)) => Self::Pinned(trust),
             Ok(None) => Self::None,
@@ -136,7 +136,7 @@ impl Trust {
         }
     }
 
-    pub(super) fn file(&self) -> Option<&TrustFile> {
+    pub(in crate::cli) fn file(&self) -> Option<&TrustFile> {
         match self {
             Self::Pinned(trust) => Some(trust),
             Self::None | Self::Unknown(_) => None,
@@ -149,7 +149,10 @@ impl fmt::Display for Trust {
         match self {
             Self::Pinned(trust) => {
                 let version = trust.version;
-                write!(f, "groups are checked against version {version} of the trust file")
+                write!(
+                    f,
+                    "groups are checked against version {version} of the trust file"
+                )
             }
             Self::None => f.write_str("groups are not checked: there is no trust file yet"),
             Self::Unknown(why) => write!(f, "groups are not checked: {why}"),

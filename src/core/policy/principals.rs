@@ -132,7 +132,9 @@ mod tests {
         for good in ["ai:*", "ai:ada/*", "human:ada", "service:night job"] {
             assert!(Pattern::parse(good).is_ok(), "{good}");
         }
-        for bad in ["*", "", "ada", "ai:", "human:", "ai*", "ai:a\nb", "robot:r2"] {
+        for bad in [
+            "*", "", "ada", "ai:", "human:", "ai*", "ai:a\nb", "robot:r2",
+        ] {
             assert_eq!(
                 Pattern::parse(bad),
                 Err(MalformedPattern::Principal(MalformedPrincipal)),

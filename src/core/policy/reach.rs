@@ -35,7 +35,10 @@ impl fmt::Display for OutOfReach {
             some => write!(f, "only {}", some.join(" and "))?,
         }
         let group = &self.short.step.group;
-        write!(f, " can sign for `{group}` with a key and on a screen that the rule takes")
+        write!(
+            f,
+            " can sign for `{group}` with a key and on a screen that the rule takes"
+        )
     }
 }
 
@@ -74,7 +77,10 @@ fn wanted(rule: &Rule, targets: Option<&[&Target]>) -> Option<Requirement> {
         let mut tests = rule.guards.iter().filter(|test| test.is_about_the_target());
         tests.all(|test| test.holds(&form))
     };
-    let mut about = targets.iter().filter(|target| can_be_about(target)).peekable();
+    let mut about = targets
+        .iter()
+        .filter(|target| can_be_about(target))
+        .peekable();
     about.peek()?;
     if about.any(|target| is_production(&target.environment)) {
         requirement.as_in_production();
@@ -84,9 +90,8 @@ fn wanted(rule: &Rule, targets: Option<&[&Target]>) -> Option<Requirement> {
 
 /// The best vote that each key can give.
 fn best_votes(trust: &TrustFile, now: Timestamp) -> Vec<Vote> {
-    let may = |signer: &&Signer| {
-        signer.purposes.contains(&Purpose::Approve) && !signer.has_ended(now)
-    };
+    let may =
+        |signer: &&Signer| signer.purposes.contains(&Purpose::Approve) && !signer.has_ended(now);
     let signers = trust.signers.iter().filter(may);
     let keys = signers.flat_map(|signer| signer.keys.iter().map(move |key| (signer, key)));
     keys.map(|(signer, key)| Vote {

@@ -107,7 +107,10 @@ fn only_rules_about_a_target_that_there_is_are_looked_at_and_production_takes_ha
     assert_eq!(out(&starter, Some(&[&test])), Vec::<String>::new());
     // Reads are allowed there; the two other rules about production are for no target of these.
     assert_eq!(out(&starter, Some(&[&production])), ["production-asks"]);
-    assert_eq!(out(&starter, Some(&[&test, &production])), ["production-asks"]);
+    assert_eq!(
+        out(&starter, Some(&[&test, &production])),
+        ["production-asks"]
+    );
     assert_eq!(out(&starter, None), ["production-asks"]);
 
     let text = "@id(\"all\") @ask(\"1 of anyone\") permit (principal, action, resource);";

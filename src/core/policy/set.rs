@@ -253,7 +253,9 @@ fn on_the_floor(facts: &Facts<'_>, outcome: Outcome) -> Outcome {
         (Outcome::Deny(rule), Some(floor)) => Outcome::Deny(rule.min(floor)),
         (Outcome::Allow | Outcome::Ask(_), Some(floor)) => Outcome::Deny(floor),
         (Outcome::Ask(mut requirements), None) if is_production(&facts.target.environment) => {
-            requirements.iter_mut().for_each(Requirement::as_in_production);
+            requirements
+                .iter_mut()
+                .for_each(Requirement::as_in_production);
             Outcome::Ask(requirements)
         }
         (outcome, None) => outcome,

@@ -41,7 +41,10 @@ pub(super) async fn call(context: &Context<'_>) -> Health {
     let broken = found.broken_policies;
     let targets: Vec<Reached> = found.targets.into_iter().map(reached).collect();
     Health {
-        ok: found.audit && found.waiting.is_some() && broken.is_empty() && targets.iter().all(|target| target.ok),
+        ok: found.audit
+            && found.waiting.is_some()
+            && broken.is_empty()
+            && targets.iter().all(|target| target.ok),
         version: env!("CARGO_PKG_VERSION"),
         audit: found.audit,
         policy: (!broken.is_empty()).then(|| {

@@ -2,5 +2,6 @@
 //! waits, a person who signs, and everything that does not count.
 
 mod deciding;
+mod policy;
 mod rig;
 mod trusting;
