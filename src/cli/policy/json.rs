@@ -83,14 +83,17 @@ pub(super) fn case(
     answer: &Explanation,
     objection: Option<&str>,
 ) -> String {
-    let mut line = said(&answer.judgement);
-    line["about"] = "case".into();
-    line["policy"] = one.shown.clone().into();
-    line["case"] = title(case).into();
-    line["sql"] = case.sql.clone().into();
-    line["expect"] = case.expect.clone().into();
-    line["objection"] = objection.into();
-    line.to_string()
+    with(
+        said(&answer.judgement),
+        json!({
+            "about": "case",
+            "policy": one.shown,
+            "case": title(case),
+            "sql": case.sql,
+            "expect": case.expect,
+            "objection": objection,
+        }),
+    )
 }
 
 /// How the cases went.
@@ -117,12 +120,15 @@ pub(super) fn question(facts: &Facts<'_>) -> String {
 
 /// What one policy says.
 pub(super) fn judgement(by: &str, policy: &str, answer: &Explanation) -> String {
-    let mut line = said(&answer.judgement);
-    line["about"] = "judgement".into();
-    line["by"] = by.into();
-    line["policy"] = policy.into();
-    line["overshadowed"] = json!(answer.overshadowed);
-    line.to_string()
+    with(
+        said(&answer.judgement),
+        json!({
+            "about": "judgement",
+            "by": by,
+            "policy": policy,
+            "overshadowed": answer.overshadowed,
+        }),
+    )
 }
 
 /// What both say together.
@@ -186,6 +192,14 @@ fn vote(vote: &RecordedVote) -> Value {
     })
 }
 
+/// Both objects as one line.
+fn with(mut one: Value, mut other: Value) -> String {
+    if let (Some(one), Some(other)) = (one.as_object_mut(), other.as_object_mut()) {
+        one.append(other);
+    }
+    one.to_string()
+}
+
 fn said(judgement: &Judgement) -> Value {
     let (outcome, denial, asks): (_, _, &[_]) = match &judgement.outcome {
         Outcome::Allow => ("allow", None, &[]),
@@ -205,11 +219,11 @@ fn said(judgement: &Judgement) -> Value {
         "rules": judgement.rules,
         "reasons": judgement.reasons,
         "limits": {"rows": rows, "bytes": bytes, "time_ms": time_ms},
-        "findings": judgement.findings.iter().map(finding).collect::<Vec<_>>(),
+        "findings": judgement.findings.iter().copied().map(finding).collect::<Vec<_>>(),
     })
 }
 
-fn finding(finding: &Finding) -> Value {
+fn finding(finding: Finding) -> Value {
     json!({
         "rule": finding.rule,
         "level": finding.level,

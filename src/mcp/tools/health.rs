@@ -15,9 +15,9 @@ pub(super) struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", default)]
     policy: Option<String>,
-    /// Requests that wait for a person
+    /// Requests that wait for a person. It says itself, so it stands in no schema.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "u64", default)]
+    #[schemars(skip)]
     waiting: Option<u64>,
     targets: Vec<Reached>,
 }

@@ -14,9 +14,13 @@ use crate::mcp::tools::Context;
 #[derive(Debug, JsonSchema, Serialize)]
 pub(super) struct Whoami {
     principal: String,
+    // What says itself by its name costs a model nothing: it stands in no schema.
+    #[schemars(skip)]
     roles: BTreeSet<String>,
+    #[schemars(skip)]
     groups: BTreeSet<String>,
-    /// Your requests that wait for a person
+    /// Requests of the caller's own that wait for a person.
+    #[schemars(skip)]
     waiting: u64,
     workspace: String,
     level: &'static str,
