@@ -26,10 +26,10 @@ use crate::core::approval::{
 };
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::{AgentId, HandleId};
-use crate::core::policy::Judgement;
+use crate::core::policy::{Judgement, Principals};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::Ending;
-use crate::core::review::Settings;
+use crate::core::review::{Finding, Settings};
 use crate::core::signer::Vote;
 use crate::core::statement::{Effect, Statement};
 use crate::core::target::Target;
@@ -50,6 +50,7 @@ pub struct Agent {
     state: State,
     pages: Arc<Pages>,
     policies: Arc<Policies>,
+    principals: Arc<Principals>,
     review: Settings,
     defences: Defences,
     clock: Arc<dyn Clock>,
@@ -70,6 +71,8 @@ pub struct Parts {
     pub pages: Arc<Pages>,
     /// Its own policy.
     pub policies: Arc<Policies>,
+    /// The roles and groups of those who ask.
+    pub principals: Arc<Principals>,
     /// What becomes of what the review rules find.
     pub review: Settings,
     /// What is checked of approvals.
@@ -91,6 +94,8 @@ pub struct Report {
     pub affected: Option<u64>,
     /// What is not on the first page.
     pub truncated: Option<Truncated>,
+    /// What the review rules found, though nothing of it refuses the work.
+    pub findings: Vec<Finding>,
     /// From the moment the token was accepted to the first page.
     pub elapsed: Duration,
 }
@@ -112,6 +117,17 @@ pub struct Truncated {
     pub next: u64,
     /// What to do when not even one row fits, or what broke.
     pub note: Option<String>,
+}
+
+impl Report {
+    /// Adds what somebody else's review has found; each rule is told of once.
+    pub fn also_found(&mut self, findings: &[Finding]) {
+        for finding in findings {
+            if !self.findings.iter().any(|known| known.rule == finding.rule) {
+                self.findings.push(*finding);
+            }
+        }
+    }
 }
 
 /// The limit that cut a result.
@@ -176,6 +192,7 @@ impl Agent {
             state,
             pages,
             policies,
+            principals,
             review,
             defences,
             clock,
@@ -186,6 +203,7 @@ impl Agent {
             state,
             pages,
             policies,
+            principals,
             review,
             defences,
             clock,
@@ -387,6 +405,7 @@ impl Agent {
             rows: collected.rows,
             affected: collected.affected,
             truncated: collected.truncated,
+            findings: judgement.findings,
             elapsed: Duration::from_millis(elapsed_ms),
         })
     }

@@ -16,7 +16,7 @@ use crate::core::time::Clock;
 use crate::exec::{Executor, ParsePool, Settings};
 use crate::ids::Ids;
 use crate::notify::{Courier, Desktop, Webhook};
-use crate::policies::Policies;
+use crate::policies::{Policies, Trusted, Unusable};
 use crate::store::State;
 
 /// Everything of local mode: broker and agent in one process, over one state folder.
@@ -58,14 +58,21 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
         .map(|config| config.target.clone())
         .collect();
     let courier = courier(config.notify, &state)?;
-    let workspace = policies(config.policy, PolicySet::starter(), clock)?;
-    let own = policies(config.agent_policy, PolicySet::agent_default(), clock)?;
+    let principals = Arc::new(config.principals);
+    let workspace = policies(config.policy, PolicySet::starter(), (&state, clock));
+    let own = policies(
+        config.agent_policy,
+        PolicySet::agent_default(),
+        (&state, clock),
+    );
+    let (workspace, own) = both(workspace, own)?;
     let agent = Agent::new(Parts {
         executors: executors(config.targets, &parser)?,
         parser: Arc::clone(&parser),
         state: state.clone(),
         pages: Arc::new(pages),
         policies: own,
+        principals: Arc::clone(&principals),
         review: config.review.clone(),
         defences: Defences::all(),
         clock: Arc::clone(clock),
@@ -77,6 +84,7 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
         parser,
         ids,
         policies: workspace,
+        principals,
         review: config.review,
         approval_wait: config.approval_wait,
         turns: Turns::default(),
@@ -111,20 +119,31 @@ pub fn webhook(config: WebhookConfig) -> Result<Webhook, Refusal> {
     })
 }
 
-/// The policy of a file, else the one that ships with the program.
+/// The policy of a file, else the one that ships with the program. Its groups are checked against the
+/// trust file of the state folder, whenever one of the two has changed.
 fn policies(
     file: Option<PathBuf>,
     built_in: Arc<PolicySet>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<Policies>, Refusal> {
+    (state, clock): (&State, &Arc<dyn Clock>),
+) -> Result<Arc<Policies>, Unusable> {
     let clock = Arc::clone(clock);
+    let state = state.clone();
+    // A trust file that does not count leaves nobody to approve; it says nothing of the policy.
+    let trusted = Trusted::by(move || state.trust().ok().flatten());
     Ok(Arc::new(match file {
         None => Policies::built_in(built_in, clock),
-        Some(file) => Policies::follow(file, clock).map_err(|unusable| {
-            Refusal::new(Code::PolicyUnavailable, unusable.to_string())
-                .hint("see `secondkey policy check`")
-        })?,
+        Some(file) => Policies::follow(file, trusted, clock)?,
     }))
+}
+
+/// Both policies, or what is wrong with each of them.
+fn both<T>(one: Result<T, Unusable>, other: Result<T, Unusable>) -> Result<(T, T), Refusal> {
+    let problems = match (one, other) {
+        (Ok(one), Ok(other)) => return Ok((one, other)),
+        (Err(only), Ok(_)) | (Ok(_), Err(only)) => only.to_string(),
+        (Err(one), Err(other)) => format!("{one}\n{other}"),
+    };
+    Err(Refusal::new(Code::PolicyUnavailable, problems).hint("see `secondkey policy check`"))
 }
 
 /// Starts the threads that statements are parsed on.

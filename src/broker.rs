@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::agent::Agent;
 use crate::core::audit::{Draft, EventKind};
+use crate::core::policy::Principals;
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::review::Settings;
@@ -42,6 +43,8 @@ pub struct Broker {
     pub ids: Ids,
     /// The workspace's policy.
     pub policies: Arc<Policies>,
+    /// The roles and groups of those who ask.
+    pub principals: Arc<Principals>,
     /// What becomes of what the review rules find.
     pub review: Settings,
     /// How long a call waits for a person.

@@ -11,6 +11,7 @@ mod keyring;
 mod meant;
 mod notify;
 mod os_user;
+mod principals;
 mod problem;
 mod secret;
 mod surroundings;
@@ -31,6 +32,7 @@ pub use surroundings::{Environment, Surroundings};
 use crate::core::account::Account;
 use crate::core::level::What;
 use crate::core::limits::Limits;
+use crate::core::policy::Principals;
 use crate::core::review::Settings;
 use crate::core::target::Target;
 use document::Source;
@@ -66,6 +68,8 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// The file of the agent's own policy, where one is named.
     pub agent_policy: Option<PathBuf>,
+    /// The roles and groups of those who ask.
+    pub principals: Principals,
     /// How people are told that something waits for them.
     pub notify: Notify,
     /// Who may connect to the agent's socket; nothing where its permissions alone say so.
@@ -150,6 +154,7 @@ pub fn load(flags: &Flags, around: &Surroundings) -> Result<Config, Problems> {
     let approval_wait = reading.approval_wait(written.approval_wait.as_ref());
     let policy = reading.policy(written.policy.as_ref(), folder);
     let agent_policy = reading.policy(written.agent_policy.as_ref(), folder);
+    let principals = reading.principals(&written.principals);
     let notify = reading.notify(&written.notify, folder);
     let review = reading.review(&written.review);
     let clients = reading.accounts(written.clients.clone());
@@ -165,6 +170,7 @@ pub fn load(flags: &Flags, around: &Surroundings) -> Result<Config, Problems> {
         approval_wait,
         policy,
         agent_policy,
+        principals,
         notify,
         clients,
         approvers,
@@ -193,6 +199,26 @@ pub fn load_notify(flags: &Flags, around: &Surroundings) -> Result<Notify, Probl
         folder.unwrap_or(Path::new(".")),
     );
     reading.problems.unless_any(Some(notify))
+}
+
+/// Reads only which files the policies are in, the workspace's and the agent's, whatever they hold.
+/// What is wrong with the rest of the configuration is not looked for.
+pub fn load_policies(
+    flags: &Flags,
+    around: &Surroundings,
+) -> Result<[Option<PathBuf>; 2], Problems> {
+    let mut problems = Problems::default();
+    let file = config_file(flags, around, &mut problems);
+    let written = file.as_ref().and_then(|file| {
+        Source::read(&file.path, file.shown.clone())
+            .map(|source| written::policies_from_file(&source, &mut problems))
+            .map_err(|problem| problems.add(problem))
+            .ok()
+    });
+    let folder = file.as_ref().and_then(|file| file.path.parent());
+    let folder = folder.unwrap_or(Path::new("."));
+    let files = written.unwrap_or_default();
+    problems.unless_any(Some(files.map(|at| Some(folder.join(at?.value)))))
 }
 
 /// A configuration file, and its name as the user would write it.

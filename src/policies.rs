@@ -1,5 +1,6 @@
-//! Keeps a policy current with its file, without a restart. A file that breaks changes nothing:
-//! the last good policy stays in force, and whoever asks is told.
+//! Keeps a policy current with its file and with the trust file that its groups are checked against,
+//! without a restart. A file that breaks changes nothing: the last good policy stays in force, and
+//! whoever asks is told.
 
 use std::fmt;
 use std::fs;
@@ -9,8 +10,9 @@ use std::time::SystemTime;
 
 use crate::core::policy::PolicySet;
 use crate::core::time::{Clock, Timestamp};
+use crate::core::trust::TrustFile;
 
-/// The file is looked at no more often than this, in milliseconds.
+/// The files are looked at no more often than this, in milliseconds.
 const PATIENCE_MS: i64 = 1_000;
 
 /// One policy in force: a file's, or one that ships with the program.
@@ -25,7 +27,27 @@ pub struct Policies {
 #[derive(Debug)]
 enum Source {
     BuiltIn,
-    File(PathBuf),
+    File(PathBuf, Trusted),
+}
+
+/// Gives the trust file as it is now; nothing where there is none, or where it does not count.
+pub struct Trusted(Box<dyn Fn() -> Option<Arc<TrustFile>> + Send + Sync>);
+
+impl Trusted {
+    /// From whoever knows.
+    pub fn by(look: impl Fn() -> Option<Arc<TrustFile>> + Send + Sync + 'static) -> Self {
+        Self(Box::new(look))
+    }
+
+    fn now(&self) -> Option<Arc<TrustFile>> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Trusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trusted")
+    }
 }
 
 /// What is known of the file.
@@ -34,6 +56,8 @@ struct Held {
     policy: Arc<PolicySet>,
     /// The state of the file that was read last, whether or not it was a policy.
     seen: Option<Stamp>,
+    /// The trust file that its groups were checked against.
+    trust: Option<Arc<TrustFile>>,
     looked_at: Timestamp,
     problem: Option<String>,
 }
@@ -65,6 +89,7 @@ impl Policies {
             held: Mutex::new(Held {
                 policy,
                 seen: None,
+                trust: None,
                 looked_at: clock.now(),
                 problem: None,
             }),
@@ -72,15 +97,21 @@ impl Policies {
         }
     }
 
-    /// The policy in a file, which has to be good now.
-    pub fn follow(file: PathBuf, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
+    /// The policy in a file, which has to be good now, and to ask only groups that `trusted` knows.
+    pub fn follow(
+        file: PathBuf,
+        trusted: Trusted,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Unusable> {
         let seen = stamp(&file).ok();
-        let policy = read(&file).map_err(Unusable)?;
+        let trust = trusted.now();
+        let policy = read(&file, trust.as_deref()).map_err(Unusable)?;
         Ok(Self {
-            source: Source::File(file),
+            source: Source::File(file, trusted),
             held: Mutex::new(Held {
                 policy: Arc::new(policy),
                 seen,
+                trust,
                 looked_at: clock.now(),
                 problem: None,
             }),
@@ -93,11 +124,11 @@ impl Policies {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
         let age = now.unix_ms().saturating_sub(held.looked_at.unix_ms());
-        if let Source::File(file) = &self.source
+        if let Source::File(file, trusted) = &self.source
             && !(0..PATIENCE_MS).contains(&age)
         {
             held.looked_at = now;
-            held.look(file);
+            held.look(file, trusted.now());
         }
         Arc::clone(&held.policy)
     }
@@ -113,19 +144,21 @@ impl Policies {
     pub fn file(&self) -> Option<&Path> {
         match &self.source {
             Source::BuiltIn => None,
-            Source::File(file) => Some(file),
+            Source::File(file, _) => Some(file),
         }
     }
 }
 
 impl Held {
-    /// Reads the file again if it is not the one that was read last.
-    fn look(&mut self, file: &Path) {
+    /// Reads the file again if it, or the trust file, is not what it was when it was read last.
+    fn look(&mut self, file: &Path, trust: Option<Arc<TrustFile>>) {
         let seen = stamp(file).ok();
-        if seen.is_some() && seen == self.seen {
+        if seen.is_some() && seen == self.seen && trust == self.trust {
             return;
         }
-        match read(file) {
+        let read = read(file, trust.as_deref());
+        self.trust = trust;
+        match read {
             Ok(policy) => {
                 self.seen = seen;
                 self.problem = None;
@@ -156,11 +189,11 @@ fn stamp(file: &Path) -> std::io::Result<Stamp> {
     })
 }
 
-fn read(file: &Path) -> Result<PolicySet, String> {
+fn read(file: &Path, trust: Option<&TrustFile>) -> Result<PolicySet, String> {
     let name = file.display().to_string();
     let text = fs::read_to_string(file)
         .map_err(|error| format!("{name}: the policy cannot be read: {}", error.kind()))?;
-    PolicySet::load(&text, &name, None).map_err(|problems| problems.to_string())
+    PolicySet::load_under(&text, &name, trust).map_err(|problems| problems.to_string())
 }
 
 #[cfg(test)]
@@ -169,6 +202,10 @@ mod tests {
 
     use super::*;
     use crate::core::policy::STARTER;
+
+    fn nobody() -> Trusted {
+        Trusted::by(|| None)
+    }
 
     #[derive(Debug, Default)]
     struct Hand(AtomicI64);
@@ -185,7 +222,8 @@ mod tests {
         let file = folder.path().join("policy.cedar");
         fs::write(&file, STARTER).unwrap();
         let hand = Arc::new(Hand::default());
-        let policies = Policies::follow(file.clone(), Arc::clone(&hand) as Arc<dyn Clock>).unwrap();
+        let clock = Arc::clone(&hand) as Arc<dyn Clock>;
+        let policies = Policies::follow(file.clone(), nobody(), clock).unwrap();
         let first = policies.current().digest();
         assert_eq!(first, PolicySet::starter().digest());
 
@@ -219,8 +257,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("policy.cedar");
         let hand = Arc::new(Hand::default());
-        assert!(Policies::follow(file.clone(), Arc::clone(&hand) as Arc<dyn Clock>).is_err());
+        let clock = Arc::clone(&hand) as Arc<dyn Clock>;
+        assert!(Policies::follow(file.clone(), nobody(), clock).is_err());
         fs::write(&file, "forbid").unwrap();
-        assert!(Policies::follow(file, hand).is_err());
+        assert!(Policies::follow(file, nobody(), hand).is_err());
     }
 }

@@ -83,6 +83,17 @@ impl State {
         Folder::at(path).database().exists()
     }
 
+    /// The trust file that is pinned in a folder, which is not opened, nor made if there is none.
+    pub fn trust_in(path: &Path) -> Result<Option<Arc<TrustFile>>, PinnedError> {
+        TrustChain::new(&Folder::at(path)).now()
+    }
+
+    /// How many requests wait for people in a folder, which is not opened; there is one if
+    /// [`State::exists`] says so.
+    pub fn waiting_in(path: &Path, now: Timestamp) -> Result<u64, StoreError> {
+        requests::waiting_in(&Folder::at(path).database(), WORKSPACE, now)
+    }
+
     /// Opens a state folder, and makes it with all that belongs in it if there is none.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let folder = Folder::open(path)?;

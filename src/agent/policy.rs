@@ -4,7 +4,7 @@
 use crate::agent::Agent;
 use crate::core::approval::Purpose;
 use crate::core::policy::decide::{denied, describe, needs_approval};
-use crate::core::policy::{Facts, Judgement, Settlement, Standing};
+use crate::core::policy::{Facts, Judgement, Settlement};
 use crate::core::principal::Principal;
 use crate::core::refusal::Refusal;
 use crate::core::signer::Vote;
@@ -22,7 +22,7 @@ pub(super) fn judge(
     let findings = agent.review.apply(&target.environment, found);
     agent.policies.current().judge(&Facts {
         principal: requester,
-        standing: &Standing::NONE,
+        standing: &agent.principals.of(requester),
         target,
         effect: statement.effect,
         statement,

@@ -184,6 +184,7 @@ impl Rig {
                 Box::new(move || handles.handle()),
             )),
             policies: Arc::new(Policies::built_in(policy, Arc::clone(&shared))),
+            principals: Arc::default(),
             review: Settings::DEFAULT,
             defences,
             clock: shared,

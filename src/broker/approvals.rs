@@ -23,13 +23,13 @@ pub use owned::{own, resumed, to_decide};
 pub use words::{PAGE, needs, standing, unknown};
 
 /// Requests of one requester that may wait at the same time.
-const MOST_WAITING: usize = 50;
+const MOST_WAITING: u64 = 50;
 
 /// Files work that needs people.
 ///
 /// Where nobody is trusted to approve anything yet there is nothing to wait for, and nothing is
 /// filed: the refusal says what to run first.
-pub(super) async fn file(
+pub(super) async fn ask_people(
     broker: &Broker,
     caller: &Caller,
     (request, prepared): (&RequestId, &Prepared<'_>),
@@ -95,11 +95,8 @@ pub(super) async fn file(
 
 /// Whoever has many requests waiting files no more: people would drown, and so would the store.
 async fn not_too_many(broker: &Broker, caller: &Caller) -> Result<(), Refusal> {
-    let (state, requester) = (broker.state.clone(), caller.principal.clone());
-    let waiting = move || requests::waiting(&state, &requester, MOST_WAITING);
-    let waiting = tokio::task::spawn_blocking(waiting).await;
-    let unreadable = |_| Refusal::new(Code::Internal, "the requests could not be read");
-    if waiting.map_err(unreadable)?? < MOST_WAITING {
+    let waiting = requests::waiting(&broker.state, Some(&caller.principal)).await?;
+    if waiting < MOST_WAITING {
         return Ok(());
     }
     Err(Refusal::new(

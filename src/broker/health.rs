@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use crate::broker::{Broker, Caller, reviews};
+use crate::broker::{Broker, Caller, requests, reviews};
 use crate::core::audit::EventKind;
 use crate::core::target::Target;
 
@@ -23,6 +23,8 @@ pub struct Health {
     pub broken_policies: Vec<&'static str>,
     /// Reviews of what broke the glass that nobody has closed, counted up to [`MOST_REVIEWS`].
     pub open_reviews: usize,
+    /// How many requests wait for people; nothing where they cannot be read.
+    pub waiting: Option<u64>,
     /// Each target.
     pub targets: Vec<TargetHealth>,
 }
@@ -50,6 +52,7 @@ pub async fn look(broker: &Broker, caller: &Caller) -> Health {
         .filter(|(_, problem)| problem.is_some());
     Health {
         audit,
+        waiting: requests::waiting(&broker.state, None).await.ok(),
         broken_policies: stale.map(|(name, _)| name).collect(),
         open_reviews: open_reviews(broker).await,
         targets,

@@ -5,7 +5,7 @@ use crate::core::ids::RequestId;
 use crate::core::policy::{Progress, Requirement};
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
-use crate::core::request::{Decision, Request, Status, Values};
+use crate::core::request::{Decision, Request, Values};
 use crate::core::signer::Vote;
 use crate::core::work::Work;
 use crate::store::State;
@@ -49,15 +49,13 @@ pub fn of(state: &State, requester: &Principal, limit: usize) -> Result<Page, Re
     list(state, &filter)
 }
 
-/// How many requests of one requester wait for people, counted up to `most`. Blocks.
-pub fn waiting(state: &State, requester: &Principal, most: usize) -> Result<usize, Refusal> {
-    let filter = Filter {
-        statuses: vec![Status::Pending],
-        requester: Some(requester.clone()),
-        limit: most,
-        ..Filter::default()
-    };
-    Ok(list(state, &filter)?.requests.len())
+/// How many requests wait for people, of one requester or of all.
+pub async fn waiting(state: &State, requester: Option<&Principal>) -> Result<u64, Refusal> {
+    let (state, requester) = (state.clone(), requester.cloned());
+    let count = move || state.requests().waiting(requester.as_ref());
+    let count = tokio::task::spawn_blocking(count).await;
+    let count = count.map_err(|_| Refusal::new(Code::Internal, "the requests could not be read"));
+    Ok(count??)
 }
 
 /// One request with its document and values. Blocks.

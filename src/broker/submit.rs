@@ -4,13 +4,13 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{NotRun, Report};
-use crate::broker::approvals::file;
+use crate::broker::approvals::ask_people;
 use crate::broker::{Broker, Caller};
 use crate::core::approval::Purpose;
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::RequestId;
 use crate::core::limits::{Limits, PARAMETERS};
-use crate::core::policy::{Decision, Judgement, Question, Standing, decide};
+use crate::core::policy::{Decision, Judgement, Question, decide};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::statement::Statement;
 use crate::core::target::Target;
@@ -106,7 +106,7 @@ async fn decided(
             Decision::Allow(grant) => grant,
             Decision::NeedsApproval(needed) => {
                 let needs = (judgement, needed.refusal);
-                return file(broker, caller, asked, (needs, refused)).await;
+                return ask_people(broker, caller, asked, (needs, refused)).await;
             }
             Decision::Deny(refusal) => {
                 broker.record_refusal(refused, &refusal).await?;
@@ -124,7 +124,8 @@ async fn decided(
             .agent
             .execute(token.as_str().as_bytes(), work, None, cancel.clone());
         match run.await {
-            Ok(report) => {
+            Ok(mut report) => {
+                report.also_found(&judgement.findings);
                 return Ok(Submitted::Ran(Answer {
                     request: request.clone(),
                     report,
@@ -137,7 +138,7 @@ async fn decided(
             // The agent's own policy wants somebody whom the workspace's does not.
             Err(NotRun { refusal, .. }) if refusal.code == Code::ApprovalRequired => {
                 let needs = (judgement, refusal);
-                return file(broker, caller, asked, (needs, refused)).await;
+                return ask_people(broker, caller, asked, (needs, refused)).await;
             }
             Err(NotRun { refusal, .. }) => return Err(refusal),
         }
@@ -221,7 +222,7 @@ impl Attempt<'_> {
         decide(&Question {
             request: self.request,
             principal: &self.caller.principal,
-            standing: &Standing::NONE,
+            standing: &self.broker.principals.of(&self.caller.principal),
             target,
             agent: self.broker.agent.id(),
             work,

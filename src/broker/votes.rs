@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::broker::requests;
-use crate::core::approval::{self, SignedVerdict, VerifiedVerdict, verify};
+use crate::core::approval::{SignedVerdict, VerifiedVerdict, verify};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::RequestId;
 use crate::core::policy::Requirement;
@@ -81,8 +81,8 @@ fn check_eligible(
     let objections = requirements
         .iter()
         .map(|requirement| match verified.decision() {
-            approval::Decision::Approve => requirement.objection(&vote, requester),
-            approval::Decision::Reject => objection_to_reject(requirement, &vote, requester),
+            Decision::Approve => requirement.objection(&vote, requester),
+            Decision::Reject => objection_to_reject(requirement, &vote, requester),
         });
     let objections: Vec<Option<String>> = objections.collect();
     if objections.iter().any(Option::is_none) {
@@ -96,10 +96,10 @@ fn check_eligible(
     }
     Err(
         Refusal::new(Code::ApprovalRefused, words.join("; and ")).hint(match verified.decision() {
-            approval::Decision::Approve => {
+            Decision::Approve => {
                 "somebody else has to approve it, or you with another key or in another place"
             }
-            approval::Decision::Reject => {
+            Decision::Reject => {
                 "whoever filed a request can cancel it; others who may approve it can reject it"
             }
         }),
@@ -147,10 +147,7 @@ fn recorded(verified: &VerifiedVerdict, signed: &SignedVerdict, now: Timestamp) 
     RecordedVote {
         signer: verified.signer().clone(),
         key: verified.key().to_owned(),
-        decision: match verified.decision() {
-            approval::Decision::Approve => Decision::Approve,
-            approval::Decision::Reject => Decision::Reject,
-        },
+        decision: verified.decision(),
         comment: verified.comment().map(str::to_owned),
         surface: verified.surface(),
         presence: verified.presence(),

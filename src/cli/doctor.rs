@@ -3,6 +3,7 @@
 mod agent;
 mod level;
 mod notify;
+mod policies;
 mod report;
 mod state;
 
@@ -113,6 +114,7 @@ async fn examine(config: Config, around: &Surroundings, notify: bool) -> Result<
     let level = level::of(&config, around);
     let mut sections = vec![
         configuration(&config),
+        Section::new("policies", policies::examine(&config)),
         Section::new("state folder", state::examine(&config.home.state_dir)),
     ];
     let told = notify::examine(config.notify, &config.home.state_dir, notify).await?;
@@ -138,19 +140,9 @@ fn configuration(config: &Config) -> Section {
         )
     };
     let warnings = config.warnings.iter().map(warning);
-    let policies = [
-        ("workspace's", &config.policy),
-        ("agent's", &config.agent_policy),
-    ];
-    let policies = policies.map(|(whose, file)| match file {
-        Some(file) => Check::good(format!("the {whose} policy is {}", file.display())),
-        None => Check::good(format!("the {whose} policy is the one built in")),
-    });
     Section::new(
         "configuration",
-        std::iter::once(Check::good(read))
-            .chain(policies)
-            .chain(warnings),
+        std::iter::once(Check::good(read)).chain(warnings),
     )
 }
 

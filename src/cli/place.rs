@@ -7,7 +7,7 @@ use rustix::termios::{QueueSelector, tcflush};
 
 use crate::cli::{Databases, Failure, Shared};
 use crate::clock::SystemClock;
-use crate::config::{Home, Surroundings};
+use crate::config::{Flags, Home, Surroundings};
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::refusal::{Code, Refusal};
 use crate::store::State;
@@ -33,9 +33,18 @@ impl Place {
         Self::find(shared, true)
     }
 
+    /// Opens the state folder that these flags name, which has to be there.
+    pub(super) fn open_with(flags: &Flags) -> Result<Self, Failure> {
+        Self::find_with(flags, false)
+    }
+
     fn find(shared: Shared, make: bool) -> Result<Self, Failure> {
+        Self::find_with(&shared.into_flags(Databases::default()), make)
+    }
+
+    fn find_with(flags: &Flags, make: bool) -> Result<Self, Failure> {
         let around = Surroundings::of_process();
-        let home = Home::find(&shared.into_flags(Databases::default()), &around)?;
+        let home = Home::find(flags, &around)?;
         telemetry::start(&home.log);
         if !make && !State::exists(&home.state_dir) {
             return Err(Failure::Refused(

@@ -266,7 +266,7 @@ fn all_problems_of_a_file_are_reported_at_once() {
     assert!(!problems.contains("hunter2"));
     assert_snapshot!(problems, @r#"
     secondkey.toml:1:1: unknown key `verbose`
-      hint: the keys here are `agent`, `agent_policy`, `approval_wait`, `limits`, `notify`, `policy`, `review`, `targets`
+      hint: the keys here are `agent`, `agent_policy`, `approval_wait`, `limits`, `notify`, `policy`, `principals`, `review`, `targets`
     secondkey.toml:3:8: `20000` is not a number of rows from 1 to 10000, such as `500`
     secondkey.toml:4:1: unknown key `limits.byte`
       hint: the keys here are `rows`, `bytes`, `time`
@@ -311,7 +311,7 @@ fn all_problems_of_all_sources_are_reported_at_once() {
     assert!(!problems.contains("hunter2"));
     assert_snapshot!(problems, @r"
     secondkey.toml:1:2: unknown key `target`
-      hint: the keys here are `agent`, `agent_policy`, `approval_wait`, `limits`, `notify`, `policy`, `review`, `targets`
+      hint: the keys here are `agent`, `agent_policy`, `approval_wait`, `limits`, `notify`, `policy`, `principals`, `review`, `targets`
     SECONDKEY_LOG: this is not a log filter
       hint: write a level (`error`, `warn`, `info`, `debug`, `trace`) or `secondkey=debug,warn`
     SECONDKEY_LOG_FORMAT: this is not a log format
@@ -509,5 +509,55 @@ proptest::proptest! {
                 proptest::prop_assert!(problems.iter().count() > 0);
             }
         }
+    }
+}
+
+#[test]
+fn principals_have_the_roles_and_groups_that_are_written() {
+    let config = World::new()
+        .toml(
+            "[targets.shop]\nurl = \"sqlite:shop.db\"\n\
+             [principals.\"ai:*\"]\nroles = [\"readonly\"]\n\
+             [principals.\"ai:ada/*\"]\nroles = [\"developer\"]\ngroups = [\"payments\"]\n",
+        )
+        .load()
+        .unwrap();
+    let of = |name: &str| {
+        let standing = config.principals.of(&name.to_owned().try_into().unwrap());
+        (
+            standing.roles.into_iter().collect(),
+            standing.groups.into_iter().collect(),
+        )
+    };
+    let all = |names: &[&str]| -> Vec<String> { names.iter().map(|&name| name.into()).collect() };
+    assert_eq!(
+        of("ai:ada/x"),
+        (all(&["developer", "readonly"]), all(&["payments"]))
+    );
+    assert_eq!(of("ai:bob/x"), (all(&["readonly"]), all(&[])));
+    assert_eq!(of("human:ada"), (all(&[]), all(&[])));
+}
+
+#[test]
+fn everything_that_is_wrong_with_principals_is_said_at_once() {
+    let world = World::new().toml(
+        "[targets.shop]\nurl = \"sqlite:shop.db\"\n\
+         [principals.ada]\nroles = [\"de veloper\", \"\"]\n\
+         [principals.\"ai:*/x\"]\ngroups = \"payments\"\n\
+         [principals.\"human:bo\"]\nrole = [\"dba\"]\n",
+    );
+    let problems = world.problems();
+    for problem in [
+        "secondkey.toml:3:13: `ada` is not a principal; expected",
+        "secondkey.toml:4:10: `de veloper` is not the name of a role",
+        "secondkey.toml:4:24: `` is not the name of a role",
+        "secondkey.toml:5:13: `ai:*/x` is not a pattern: a `*` can only stand at the end",
+        "secondkey.toml:6:10: `principals.ai:*/x.groups` must be a list of texts",
+        "secondkey.toml:8:1: unknown key `principals.human:bo.role`",
+    ] {
+        assert!(
+            problems.contains(problem),
+            "{problem} is not in:\n{problems}"
+        );
     }
 }

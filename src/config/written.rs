@@ -5,6 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::config::database_url;
 use crate::config::document::{At, Source, Table};
 use crate::config::notify::{self, WrittenNotify};
+use crate::config::principals::{self, WrittenPrincipal};
 use crate::config::problem::{Place, Problem, Problems};
 use crate::core::review::Rule;
 
@@ -19,6 +20,8 @@ pub(super) struct Written {
     pub policy: Option<At<String>>,
     /// `agent_policy`: the file of the agent's own policy.
     pub agent_policy: Option<At<String>>,
+    /// `[principals.PATTERN]`, in the order of the file.
+    pub principals: Vec<WrittenPrincipal>,
     /// `[notify]`.
     pub notify: WrittenNotify,
     /// `agent.clients`: who may connect to the agent's socket.
@@ -91,6 +94,7 @@ pub(super) fn from_file(source: &Source, problems: &mut Problems) -> Written {
         "limits",
         "notify",
         "policy",
+        "principals",
         "review",
         "targets",
     ];
@@ -108,6 +112,7 @@ pub(super) fn from_file(source: &Source, problems: &mut Problems) -> Written {
         approval_wait: top.text("approval_wait", problems),
         policy: top.text("policy", problems),
         agent_policy: top.text("agent_policy", problems),
+        principals: principals::from_table(&top, problems),
         notify: notify::from_table(&top, problems),
         clients,
         approvers,
@@ -126,6 +131,18 @@ pub(super) fn notify_from_file(source: &Source, problems: &mut Problems) -> Writ
         return WrittenNotify::default();
     };
     notify::from_table(&source.top(&entries), problems)
+}
+
+/// Reads `policy` and `agent_policy` alone from a configuration file's text.
+pub(super) fn policies_from_file(
+    source: &Source,
+    problems: &mut Problems,
+) -> [Option<At<String>>; 2] {
+    let Some(entries) = source.parse(problems) else {
+        return [None, None];
+    };
+    let top = source.top(&entries);
+    ["policy", "agent_policy"].map(|key| top.text(key, problems))
 }
 
 /// Reads `[NAME=]URL`, as the command line and the environment write a target.

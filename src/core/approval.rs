@@ -13,13 +13,14 @@ pub mod verdict;
 pub mod verify;
 pub mod webauthn;
 
+pub use crate::core::signer::Decision;
 pub use backing::{Backing, BackingError, Defences, Executing, check_backing};
 pub use document::{Document, DocumentError, ParamsSeal, PolicyDigests, Purpose};
 pub use review::{
     Finding, ReviewError, ReviewVerdict, SignedReview, VerifiedReview, verify_review,
 };
 pub use signature::SignatureError;
-pub use verdict::{Decision, SignedVerdict, Verdict};
+pub use verdict::{SignedVerdict, Verdict};
 pub use verify::{VerdictError, VerifiedVerdict, verify};
 
 /// The SSHSIG namespace of verdicts.

@@ -26,9 +26,10 @@ mod time;
 mod vote;
 mod words;
 
+pub use crate::core::signer::Decision;
 pub use review::{RecordedReview, Review};
 pub use state::{Approval, ApprovedBy, Ended, Order, State, Status};
-pub use vote::{Decision, RecordedVote};
+pub use vote::RecordedVote;
 pub use words::{Ending, InvalidTransition, Settlement, Standing};
 
 use std::fmt;

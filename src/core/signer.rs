@@ -30,6 +30,26 @@ pub enum Surface {
     RelayPage,
 }
 
+/// What somebody signs about a request: yes or no.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Let it run.
+    Approve,
+    /// Do not.
+    Reject,
+}
+
+impl Decision {
+    /// The written form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+        }
+    }
+}
+
 /// One verified approval, as far as counting needs it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Vote {

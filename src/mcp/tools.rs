@@ -197,7 +197,7 @@ impl Tool {
             Self::SqlExecute => sql_execute::call(parse(arguments)?, context).await,
             Self::Whoami => {
                 parse::<Nothing>(arguments)?;
-                Reply::done(&whoami::call(&context).await)
+                Reply::done(&whoami::call(&context).await?)
             }
         }
     }

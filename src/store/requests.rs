@@ -24,6 +24,7 @@ pub use error::{Damaged, RequestError};
 pub use list::{Filter, Page, Summary};
 
 use crate::core::ids::RequestId;
+use crate::core::principal::Principal;
 use crate::core::refusal::Refusal;
 use crate::core::request::{Change, Request, Review, Values};
 use crate::core::time::{Clock, Timestamp};
@@ -145,6 +146,14 @@ impl Requests {
         Ok(self.read(|connection| list::page(connection, workspace, filter, now))?)
     }
 
+    /// How many requests wait for people now, of one requester or of all. Blocks, like
+    /// [`Requests::get`].
+    pub fn waiting(&self, requester: Option<&Principal>) -> Result<u64, RequestError> {
+        let workspace = &self.inner.workspace;
+        let now = self.inner.clock.now();
+        Ok(self.read(|connection| list::waiting(connection, workspace, requester, now))?)
+    }
+
     /// The values of a request's parameters: there from its filing to its end, if it has any.
     /// Blocks, like [`Requests::get`].
     pub fn values(&self, id: &RequestId) -> Result<Option<Values>, RequestError> {
@@ -227,6 +236,17 @@ pub fn open_reviews(folder: &Path) -> Result<Vec<Timestamp>, StoreError> {
         }),
     };
     reviews.into_iter().map(since).collect()
+}
+
+/// How many requests wait for people in a database that nobody has opened here.
+pub(in crate::store) fn waiting_in(
+    path: &Path,
+    workspace: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let connection = connect_to_read(path)?;
+    patiently(|| list::waiting(&connection, workspace, None, now))
+        .map_err(|error| StoreError::sqlite("read the requests", &error))
 }
 
 async fn blocking<T: Send + 'static>(

@@ -8,9 +8,10 @@ use crate::broker::{Broker, Caller, requests};
 use crate::core::approval::{Backing, Document, SignedVerdict};
 use crate::core::audit::EventKind;
 use crate::core::ids::{RequestId, TokenId};
-use crate::core::policy::{Approved, Decision, Grant, Question, Standing, decide};
+use crate::core::policy::{Approved, Decision, Grant, Question, decide};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::{self, Request, Values};
+use crate::core::review::Finding;
 use crate::core::token::TOKEN_LIFE_MS;
 use crate::core::work::Work;
 use crate::store::RequestError;
@@ -24,7 +25,7 @@ pub(super) async fn run(
 ) -> Result<Answer, Refusal> {
     let _turn = broker.turns.take(caller, &cancel).await?;
     let id = request.id().clone();
-    let (grant, work, backing) = match ready(broker, caller, &request).await {
+    let ((grant, findings), work, backing) = match ready(broker, caller, &request).await {
         Ok(ready) => ready,
         Err(refusal) => {
             let draft = broker.draft(EventKind::RequestRefused, caller).request(&id);
@@ -46,10 +47,13 @@ pub(super) async fn run(
     let order = order.as_str().as_bytes();
     let run = broker.agent.execute(order, work, Some(&backing), cancel);
     match run.await {
-        Ok(report) => Ok(Answer {
-            request: id,
-            report,
-        }),
+        Ok(mut report) => {
+            report.also_found(&findings);
+            Ok(Answer {
+                request: id,
+                report,
+            })
+        }
         Err(not_run) => {
             give_back(broker, &id, token).await?;
             Err(not_run.refusal)
@@ -75,7 +79,7 @@ async fn ready(
     broker: &Broker,
     caller: &Caller,
     request: &Request,
-) -> Result<(Grant, Work, Backing), Refusal> {
+) -> Result<((Grant, Vec<Finding>), Work, Backing), Refusal> {
     let (state, wanted) = (broker.state.clone(), request.id().clone());
     let shown = tokio::task::spawn_blocking(move || requests::show(&state, &wanted))
         .await
@@ -92,13 +96,14 @@ async fn ready(
     Ok((grant, work, backing))
 }
 
-/// Judges the work once more, by the policy as it is now and with what people have signed.
+/// Judges the work once more, by the policy as it is now and with what people have signed. Gives what
+/// the review found beside the grant.
 async fn grant(
     broker: &Broker,
     caller: &Caller,
     (document, work): (&Document, &Work),
     (request, backing): (&Request, &Backing),
-) -> Result<Grant, Refusal> {
+) -> Result<(Grant, Vec<Finding>), Refusal> {
     let target = broker.target(Some(&document.target))?;
     let statement = broker.parser.parse(target.engine, work.text()).await?;
     let mut judged = (*statement).clone();
@@ -110,10 +115,10 @@ async fn grant(
         verdicts: backing.verdict_digests(),
         votes: requests::votes(request, request::Decision::Approve),
     };
-    let (_, decision) = decide(&Question {
+    let (judgement, decision) = decide(&Question {
         request: request.id(),
         principal: &caller.principal,
-        standing: &Standing::NONE,
+        standing: &broker.principals.of(&caller.principal),
         target,
         agent: broker.agent.id(),
         work,
@@ -127,7 +132,7 @@ async fn grant(
         at: broker.clock.now(),
     });
     match decision {
-        Decision::Allow(grant) => Ok(grant),
+        Decision::Allow(grant) => Ok((grant, judgement.findings)),
         Decision::NeedsApproval(needed) => Err(needed.refusal),
         Decision::Deny(refusal) => Err(refusal),
     }

@@ -66,6 +66,7 @@ impl Rig {
             policies: policies(PolicySet::agent_default()),
             review: Settings::DEFAULT,
             defences: Defences::all(),
+            principals: Arc::default(),
             clock: Arc::clone(&clock),
         });
         let broker = Broker {
@@ -77,6 +78,7 @@ impl Rig {
             policies: policies(PolicySet::starter()),
             review: Settings::DEFAULT,
             approval_wait: Duration::from_secs(1),
+            principals: Arc::default(),
             turns: crate::broker::Turns::default(),
             clock: Arc::clone(&clock),
         };

@@ -236,7 +236,7 @@ fn ask(steps: &[(u32, &str)]) -> Requirement {
     }
 }
 
-fn verdict(name: &str, document: &Document, decision: approval::Decision) -> Verdict {
+fn verdict(name: &str, document: &Document, decision: Decision) -> Verdict {
     Verdict {
         version: 1,
         decision,
@@ -259,11 +259,11 @@ fn signed(verdict: &Verdict, by: &str) -> SignedVerdict {
 }
 
 fn yes(name: &str, document: &Document) -> SignedVerdict {
-    signed(&verdict(name, document, approval::Decision::Approve), name)
+    signed(&verdict(name, document, Decision::Approve), name)
 }
 
 fn no(name: &str, document: &Document) -> SignedVerdict {
-    signed(&verdict(name, document, approval::Decision::Reject), name)
+    signed(&verdict(name, document, Decision::Reject), name)
 }
 
 #[tokio::test]
@@ -312,7 +312,7 @@ async fn every_verdict_that_does_not_count_is_refused_recorded_and_changes_nothi
     let rig = Rig::new().await;
     let document = rig.file(1, &[ask(&[(1, "dba")])]).await;
     let other = rig.file(2, &[ask(&[(1, "dba")])]).await;
-    let good = verdict("bo", &document, approval::Decision::Approve);
+    let good = verdict("bo", &document, Decision::Approve);
     let of_other = Verdict {
         document: other.digest(),
         ..good.clone()

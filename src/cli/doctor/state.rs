@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::clock::SystemClock;
 use crate::core::time::Clock as _;
 use crate::exec::Check;
-use crate::store::open_reviews;
+use crate::store::{State, open_reviews};
 
 /// A review that is open for longer than this is warned about, in milliseconds: a day.
 const LONG_OPEN_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -35,7 +35,25 @@ pub(super) fn examine(folder: &Path) -> Vec<Check> {
     let mut checks = vec![writable(folder)];
     checks.extend(private(folder));
     checks.extend(reviews(folder));
+    checks.extend(waiting(folder));
     checks
+}
+
+/// How many requests wait for people.
+fn waiting(folder: &Path) -> Option<Check> {
+    State::exists(folder).then(|| match State::waiting_in(folder, SystemClock.now()) {
+        Ok(0) => Check::good("no request waits for people"),
+        Ok(1) => {
+            Check::good("1 request waits for people: `secondkey requests list --status pending`")
+        }
+        Ok(many) => Check::good(format!(
+            "{many} requests wait for people: `secondkey requests list --status pending`"
+        )),
+        Err(error) => Check::bad(
+            error.to_string(),
+            "see whether the file `state.db` in the state folder is whole",
+        ),
+    })
 }
 
 /// A folder that is not there yet, judged by the nearest one above it.

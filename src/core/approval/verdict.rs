@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::exact::{ExactError, GREATEST, read_canonical};
 use crate::core::ids::RequestId;
 use crate::core::principal::Principal;
-use crate::core::signer::Surface;
+use crate::core::signer::{Decision, Surface};
 use crate::core::work::{Digest, canonical_json};
 
 /// The longest verdict, in bytes.
@@ -14,16 +14,6 @@ pub const LONGEST: usize = 16 * 1024;
 pub const LONGEST_COMMENT: usize = 2_000;
 /// The only version there is.
 pub const VERSION: u32 = 1;
-
-/// Yes or no.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Decision {
-    /// Let it run.
-    Approve,
-    /// Do not.
-    Reject,
-}
 
 /// What a person says about one document. The signed message is exactly its canonical JSON.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

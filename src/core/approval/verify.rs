@@ -7,12 +7,11 @@ use crate::core::approval::APPROVAL;
 use crate::core::approval::document::{Document, Purpose};
 use crate::core::approval::signature::{SignatureError, check_signature};
 use crate::core::approval::sshsig::{SshSig, SshSigError};
-use crate::core::approval::verdict::{Decision, MalformedVerdict, SignedVerdict, Verdict};
-
+use crate::core::approval::verdict::{MalformedVerdict, SignedVerdict, Verdict};
 use crate::core::checks::Checks;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::refusal::{Code, Refusal};
-use crate::core::signer::{Presence, Surface, Vote};
+use crate::core::signer::{Decision, Presence, Surface, Vote};
 use crate::core::time::Timestamp;
 use crate::core::trust::{self, Signer, SignerKey, TrustFile};
 use crate::core::work::Digest;

@@ -150,6 +150,17 @@ impl Part {
 }
 
 impl Form {
+    /// A form in which nothing but the target is known.
+    pub(super) fn of_target(target: &Target) -> Self {
+        Self {
+            principal: ("", String::new()),
+            target: target.name.as_str().to_owned(),
+            who: std::array::from_fn(|_| text("")),
+            place: place(target),
+            context: std::array::from_fn(|_| text("")),
+        }
+    }
+
     fn part(&self, part: Part) -> &[Fact] {
         match part {
             Part::Principal => &self.who,
@@ -222,7 +233,7 @@ impl Facts<'_> {
             principal: (kind, self.principal.name().to_owned()),
             target: self.target.name.as_str().to_owned(),
             who: self.who(),
-            place: self.place(),
+            place: place(self.target),
             context: self.context(),
         }
     }
@@ -233,24 +244,6 @@ impl Facts<'_> {
             text(self.principal.kind().as_str()),
             Fact::Texts(self.standing.roles.clone()),
             Fact::Texts(self.standing.groups.clone()),
-        ]
-    }
-
-    fn place(&self) -> [Fact; 6] {
-        let target = self.target;
-        let labels = target.labels.iter();
-        let allow = target.allow.iter().map(|effect| effect.as_str().to_owned());
-        [
-            text(target.name.as_str()),
-            text(target.engine.as_str()),
-            text(&target.environment),
-            Fact::Truth(is_production(&target.environment)),
-            Fact::Texts(
-                labels
-                    .map(|(key, value)| format!("{key}={value}"))
-                    .collect(),
-            ),
-            Fact::Texts(allow.collect()),
         ]
     }
 
@@ -281,6 +274,23 @@ impl Facts<'_> {
             Fact::Truth(self.break_glass),
         ]
     }
+}
+
+fn place(target: &Target) -> [Fact; 6] {
+    let labels = target.labels.iter();
+    let allow = target.allow.iter().map(|effect| effect.as_str().to_owned());
+    [
+        text(target.name.as_str()),
+        text(target.engine.as_str()),
+        text(&target.environment),
+        Fact::Truth(is_production(&target.environment)),
+        Fact::Texts(
+            labels
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect(),
+        ),
+        Fact::Texts(allow.collect()),
+    ]
 }
 
 fn level(effect: Effect) -> i64 {

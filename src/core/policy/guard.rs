@@ -42,6 +42,19 @@ pub(super) enum Part {
 }
 
 impl Guard {
+    /// Whether it tests nothing but the target.
+    pub(super) fn is_about_the_target(&self) -> bool {
+        match self {
+            Self::Is(place, _)
+            | Self::OneOf(place, _)
+            | Self::HasAny(place, _)
+            | Self::Within(place, ..) => place.0 == Part::Resource,
+            Self::Not(test) => test.is_about_the_target(),
+            Self::Target(..) => true,
+            Self::PrincipalIs(_) | Self::Principal(..) => false,
+        }
+    }
+
     /// Whether the test holds.
     pub(super) fn holds(&self, form: &Form) -> bool {
         match self {

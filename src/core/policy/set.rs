@@ -16,6 +16,7 @@ use crate::core::policy::requirement::{ANYONE, Requirement, Step, Surfaces};
 use crate::core::review::Level;
 use crate::core::signer::Presence;
 use crate::core::statement::Effect;
+use crate::core::trust::TrustFile;
 use crate::core::work::Digest;
 
 /// What stands in the place of a rule where one signature breaks the glass.
@@ -69,6 +70,13 @@ impl PolicySet {
         }
     }
 
+    /// Reads a policy like [`PolicySet::load`], and holds the groups that it asks against those of a
+    /// trust file, where there is one.
+    pub fn load_under(text: &str, file: &str, trust: Option<&TrustFile>) -> Result<Self, Problems> {
+        let groups = trust.map(|trust| trust.groups().into_iter().map(str::to_owned).collect());
+        Self::load(text, file, groups.as_ref())
+    }
+
     /// Reads a policy, or says everything that is wrong with it. `file` is its name in problems;
     /// `groups` are the groups of the trust file, where there is one.
     pub fn load(
@@ -119,6 +127,13 @@ impl PolicySet {
             digest: Digest::of(&[text.as_bytes()]),
             memory: Memory::default(),
         })
+    }
+
+    /// The rules, in their order.
+    pub(super) fn rules(&self) -> Vec<&Rule> {
+        let mut rules: Vec<&Rule> = self.rules.values().collect();
+        rules.sort_by_key(|rule| rule.number);
+        rules
     }
 
     /// SHA-256 of the policy's text.
@@ -246,9 +261,9 @@ fn on_the_floor(facts: &Facts<'_>, outcome: Outcome) -> Outcome {
         (Outcome::Deny(rule), Some(floor)) => Outcome::Deny(rule.min(floor)),
         (Outcome::Allow | Outcome::Ask(_), Some(floor)) => Outcome::Deny(floor),
         (Outcome::Ask(mut requirements), None) if is_production(&facts.target.environment) => {
-            for requirement in &mut requirements {
-                requirement.presence = Presence::Hardware;
-            }
+            requirements
+                .iter_mut()
+                .for_each(Requirement::as_in_production);
             Outcome::Ask(requirements)
         }
         (outcome, None) => outcome,

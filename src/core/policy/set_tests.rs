@@ -9,6 +9,7 @@ use crate::core::policy::judgement::strictest;
 use crate::core::policy::requirement::Surfaces;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::review::{Finding, Rule as ReviewRule};
+use crate::core::signer::Presence;
 use crate::core::statement::parse;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;

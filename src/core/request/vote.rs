@@ -5,29 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::core::principal::Principal;
-use crate::core::signer::{Presence, Surface, Vote};
+use crate::core::signer::{Decision, Presence, Surface, Vote};
 use crate::core::time::Timestamp;
 use crate::core::work::Digest;
-
-/// Yes or no.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Decision {
-    /// It may run.
-    Approve,
-    /// It must not run.
-    Reject,
-}
-
-impl Decision {
-    /// The written form.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Approve => "approve",
-            Self::Reject => "reject",
-        }
-    }
-}
 
 /// One signed vote, verified by whoever recorded it, with the facts about the signer at that time.
 /// Nobody who executes believes it: the signature travels along and is verified again.

@@ -19,6 +19,10 @@ pub(super) struct Health {
     // Not in the schema, which every model pays for and which allows more fields than it names.
     #[schemars(skip)]
     open_reviews: usize,
+    /// Requests that wait for a person. It says itself, so it stands in no schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    waiting: Option<u64>,
     targets: Vec<Reached>,
 }
 
@@ -41,7 +45,10 @@ pub(super) async fn call(context: &Context<'_>) -> Health {
     let broken = found.broken_policies;
     let targets: Vec<Reached> = found.targets.into_iter().map(reached).collect();
     Health {
-        ok: found.audit && broken.is_empty() && targets.iter().all(|target| target.ok),
+        ok: found.audit
+            && found.waiting.is_some()
+            && broken.is_empty()
+            && targets.iter().all(|target| target.ok),
         version: env!("CARGO_PKG_VERSION"),
         audit: found.audit,
         policy: (!broken.is_empty()).then(|| {
@@ -49,6 +56,7 @@ pub(super) async fn call(context: &Context<'_>) -> Health {
             format!("the file of the {whose} policy is broken; the last good one is in force")
         }),
         open_reviews: found.open_reviews,
+        waiting: found.waiting,
         targets,
     }
 }

@@ -51,6 +51,10 @@ pub struct Output {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Truncated", default)]
     truncated: Option<Truncated>,
+    /// Likely mistakes in it, with what to write instead
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    warnings: Vec<String>,
     effect: &'static str,
     elapsed_ms: u64,
     /// The audit log's id of this call
@@ -151,6 +155,7 @@ impl From<Answer> for Output {
             rows: report.rows,
             affected: report.affected,
             truncated: report.truncated.map(Truncated::from),
+            warnings: report.findings.iter().map(ToString::to_string).collect(),
             effect: report.effect.as_str(),
             elapsed_ms: u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
             request: answer.request.into(),

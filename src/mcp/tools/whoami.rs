@@ -1,9 +1,13 @@
 //! `whoami`.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::broker::health;
+use crate::broker::{health, requests};
+use crate::core::policy::Standing;
+use crate::core::refusal::Refusal;
 use crate::core::target::Target;
 use crate::mcp::tools::Context;
 use crate::mcp::tools::health::is_none;
@@ -11,6 +15,14 @@ use crate::mcp::tools::health::is_none;
 #[derive(Debug, JsonSchema, Serialize)]
 pub(super) struct Whoami {
     principal: String,
+    // What says itself by its name costs a model nothing: it stands in no schema.
+    #[schemars(skip)]
+    roles: BTreeSet<String>,
+    #[schemars(skip)]
+    groups: BTreeSet<String>,
+    /// Requests of the caller's own that wait for a person.
+    #[schemars(skip)]
+    waiting: u64,
     workspace: String,
     level: &'static str,
     #[serde(skip_serializing_if = "is_none")]
@@ -29,18 +41,24 @@ struct TargetFacts {
     allow: Vec<&'static str>,
 }
 
-pub(super) async fn call(context: &Context<'_>) -> Whoami {
+pub(super) async fn call(context: &Context<'_>) -> Result<Whoami, Refusal> {
+    let principal = &context.caller.principal;
+    let Standing { roles, groups } = context.broker.principals.of(principal);
+    let waiting = requests::waiting(&context.broker.state, Some(principal)).await?;
     let facts = |target: &Target| TargetFacts {
         name: target.name.as_str().to_owned(),
         engine: target.engine.as_str(),
         environment: target.environment.clone(),
         allow: target.allow.iter().map(|effect| effect.as_str()).collect(),
     };
-    Whoami {
-        principal: context.caller.principal.to_string(),
+    Ok(Whoami {
+        principal: principal.to_string(),
+        roles,
+        groups,
+        waiting,
         workspace: context.broker.state.log().workspace().to_owned(),
         level: context.level.as_str(),
         open_reviews: health::open_reviews(context.broker).await,
         targets: context.broker.targets.iter().map(facts).collect(),
-    }
+    })
 }

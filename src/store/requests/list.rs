@@ -233,6 +233,22 @@ pub(super) fn open_reviews(connection: &Connection) -> rusqlite::Result<Vec<Stri
     reviews.collect()
 }
 
+/// How many requests wait for people now, of one requester or of all. None becomes such by time alone.
+pub(super) fn waiting(
+    connection: &Connection,
+    workspace: &str,
+    requester: Option<&Principal>,
+    now: Timestamp,
+) -> rusqlite::Result<u64> {
+    let requester = requester.map(ToString::to_string);
+    let sql = "select count(*) from requests where workspace = $1 and status = 'pending' \
+         and due_at > $2 and ($3 is null or requester = $3)";
+    let mut statement = connection.prepare_cached(sql)?;
+    let values = rusqlite::params![workspace, now.unix_ms(), requester];
+    let count: i64 = statement.query_row(values, |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
 fn equals(column: &'static str, place: usize) -> String {
     format!(" and {column} = ${place}")
 }

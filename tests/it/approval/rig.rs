@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use secondkey::core::approval::Decision;
 use secondkey::core::approval::document::{Document, PolicyDigests, Purpose as Aim};
 use secondkey::core::approval::sshsig::{PublicKey, SshSig};
-use secondkey::core::approval::verdict::{Decision, SignedVerdict, Verdict};
+use secondkey::core::approval::verdict::{SignedVerdict, Verdict};
 use secondkey::core::approval::webauthn::{Assertion, challenge};
 use secondkey::core::engine::Engine;
 use secondkey::core::ids::{AgentId, RequestId};

@@ -3,5 +3,6 @@
 
 mod breaking;
 mod deciding;
+mod policy;
 mod rig;
 mod trusting;

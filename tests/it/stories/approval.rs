@@ -118,7 +118,8 @@ fn key() -> SigningKey {
     SigningKey::from_bytes(&[1; 32])
 }
 
-fn trust() -> SignedTrust {
+/// Ada alone, with a key of hers, in the group `owner`.
+pub(super) fn trust() -> SignedTrust {
     let now = SystemClock.now().unix_ms();
     let trust = TrustFile {
         format: 1,
@@ -350,5 +351,39 @@ async fn a_store_that_was_edited_by_hand_runs_nothing() {
         .query_row(recorded, [request], |row| row.get(0))
         .unwrap();
     assert_eq!(recorded, 1, "the agent's refusal is in the log");
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn likely_mistakes_are_told_with_the_result_and_whoever_waits_is_counted() {
+    let world = World::new("0s").await;
+    let mut server = Raw::start(&world.program, Era::Legacy).await;
+    let mut other = Raw::start_as("other", &world.program, Era::Modern).await;
+    let waiting = async |server: &mut Raw| {
+        let me = server.call("whoami", &json!({})).await;
+        let all = server.call("health", &json!({})).await;
+        (
+            content(&me)["waiting"].clone(),
+            content(&all)["waiting"].clone(),
+        )
+    };
+    assert_eq!(waiting(&mut server).await, (json!(0), json!(0)));
+    let everything = json!({"sql": "UPDATE products SET price = 1"});
+    let refused = refusal(&server.call("sql_execute", &everything).await);
+    assert_eq!(refused["code"], "approval_pending");
+    let id = world.pending().await;
+    // One's own with oneself; of all where the whole is asked about.
+    assert_eq!(waiting(&mut server).await, (json!(1), json!(1)));
+    assert_eq!(waiting(&mut other).await, (json!(0), json!(1)));
+    world.say(&id, Decision::Approve).await.unwrap();
+    assert_eq!(waiting(&mut server).await, (json!(0), json!(0)));
+    let wait = json!({"action": "wait", "id": id.as_str()});
+    let answer = server.call("request", &wait).await;
+    let warnings = &content(&answer)["result"]["warnings"];
+    let told =
+        "it has no WHERE and so changes every row of its table: add a WHERE that names the rows";
+    assert_eq!(warnings, &json!([told]), "{answer}");
+    assert!((world.price() - 1.0).abs() < 1e-9);
+    other.finish().await;
     server.finish().await;
 }

@@ -2,15 +2,19 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use secondkey::clock::SystemClock;
+use secondkey::store::State;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::approval::trust;
 use super::{content, refusal, sql, wait_for};
 use crate::support::program::Program;
 use crate::support::raw::{Era, Raw};
-use crate::support::shop;
+use crate::support::{checkout, shop};
 
 const PERMIT_ALL: &str = "@id(\"all\") permit (principal, action, resource);\n";
 const FORBID_ALL: &str =
@@ -187,4 +191,155 @@ async fn nothing_starts_with_a_broken_policy() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("policy.cedar:1:"), "{said}");
+}
+
+/// Asks for the server's health until what it says of the policies is as wanted.
+async fn until_health(server: &mut Raw, wanted: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let health = server.call("health", &json!({})).await;
+        if wanted(content(&health)) {
+            return content(&health).clone();
+        }
+        assert!(Instant::now() < deadline, "{health}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn asking(group: &str) -> String {
+    format!("@id(\"all\") @ask(\"1 of {group}\") permit (principal, action, resource);\n")
+}
+
+#[tokio::test]
+async fn a_new_trust_file_has_the_policies_checked_again() {
+    let keys = "policy = \"policy.cedar\"\nagent_policy = \"agent.cedar\"\napproval_wait = \"0s\"";
+    let files = [
+        ("policy.cedar", asking("dba")),
+        ("agent.cedar", PERMIT_ALL.to_owned()),
+    ];
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(name, text)| (*name, text.as_str()))
+        .collect();
+    let world = World::new(keys, "", &files);
+    // Where nobody is trusted yet, every group may still come.
+    let mut server = Raw::start(&world.program, Era::Legacy).await;
+    let health = server.call("health", &json!({})).await;
+    assert_eq!(content(&health)["ok"], true, "{health}");
+
+    let person = State::open(&world.program.state(), Arc::new(SystemClock)).unwrap();
+    person.install_trust(trust()).await.unwrap();
+    let health = until_health(&mut server, |health| health["ok"] == false).await;
+    assert!(
+        health["policy"].as_str().unwrap().contains("workspace"),
+        "{health}"
+    );
+    let log = world.program.log();
+    assert!(
+        log.contains("nobody in the trust file is in `dba`; its groups are `owner`"),
+        "{log}"
+    );
+    // What was good before is still in force: nothing runs unasked meanwhile.
+    let refused = refusal(&sql(&mut server, "DELETE FROM products").await);
+    assert_eq!(refused["code"], "approval_pending", "{refused}");
+    assert_eq!(world.products(), shop::PRODUCTS);
+
+    replace(&world.policy(), &asking("owner"));
+    until_health(&mut server, |health| health["ok"] == true).await;
+    server.finish().await;
+
+    // Nothing was good before at a start. Both policies are complained of at once.
+    replace(&world.policy(), &asking("dba"));
+    replace(
+        &world.program.folder.path().join("agent.cedar"),
+        &asking("oncall"),
+    );
+    let output = world.program.command().output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap() + &world.program.log();
+    for group in ["dba", "oncall"] {
+        let complaint = format!("nobody in the trust file is in `{group}`; its groups are `owner`");
+        assert!(said.contains(&complaint), "{said}");
+    }
+    person.close().await.unwrap();
+}
+
+/// The policy and the `[principals]` that the documentation shows.
+fn documented() -> (String, String) {
+    let page = fs::read_to_string(checkout().join("docs/policy.md")).unwrap();
+    let block = |start: &str, language: &str| {
+        let part = page.split(start).nth(1).unwrap();
+        let part = part.split(&format!("```{language}\n")).nth(1).unwrap();
+        part.split("```").next().unwrap().to_owned()
+    };
+    (
+        block("### Roles decide who may change what", "cedar"),
+        block("## Roles and groups of those who ask", "toml"),
+    )
+}
+
+#[tokio::test]
+async fn roles_of_the_configuration_decide_on_both_sides() {
+    let (policy, principals) = documented();
+    let user = std::process::Command::new("id")
+        .arg("-un")
+        .output()
+        .unwrap()
+        .stdout;
+    let user = String::from_utf8(user).unwrap().trim().to_owned();
+    let principals = principals.replace("ai:ada/", &format!("ai:{user}/"));
+    let payments = "DELETE FROM orders WHERE id = 1";
+    for (side, other) in [("policy", "agent_policy"), ("agent_policy", "policy")] {
+        let keys = format!("{side} = \"policy.cedar\"\n{other} = \"all.cedar\"");
+        let files = [("policy.cedar", policy.as_str()), ("all.cedar", PERMIT_ALL)];
+        let more = format!("allow = [\"read\", \"write\"]\n{principals}");
+        let world = World::new(&keys, &more, &files);
+        let mut developer = Raw::start_as("claude-code", &world.program, Era::Legacy).await;
+        let me = developer.call("whoami", &json!({})).await;
+        let me = content(&me);
+        assert_eq!(me["roles"], json!(["developer"]), "{me}");
+        assert_eq!(me["groups"], json!(["payments"]), "{me}");
+        let changed = sql(&mut developer, payments).await;
+        assert_eq!(content(&changed)["affected"], 1, "{changed}");
+        let refused = refusal(&sql(&mut developer, "DELETE FROM products WHERE id = 1").await);
+        assert_eq!(refused["code"], "forbidden", "{refused}");
+        developer.finish().await;
+
+        let others = principals.replace(&format!("ai:{user}/"), "ai:somebody-else/");
+        let more = format!("allow = [\"read\", \"write\"]\n{others}");
+        let world = World::new(&keys, &more, &files);
+        let mut other = Raw::start(&world.program, Era::Modern).await;
+        let me = other.call("whoami", &json!({})).await;
+        assert_eq!(
+            (&content(&me)["roles"], &content(&me)["groups"]),
+            (&json!([]), &json!([]))
+        );
+        content(&sql(&mut other, "SELECT 1").await);
+        let refused = refusal(&sql(&mut other, "DELETE FROM orders WHERE id = 2").await);
+        assert_eq!(refused["code"], "forbidden", "{refused}");
+        assert_eq!(world.products(), shop::PRODUCTS);
+        other.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn what_runs_and_looks_like_a_mistake_is_told_with_its_result() {
+    let more = "environment = \"staging\"\nallow = [\"read\", \"write\"]\n\
+        [review.staging]\nwhere_always_true = \"off\"";
+    let world = World::new("", more, &[]);
+    let mut server = Raw::start(&world.program, Era::Modern).await;
+    let answer = sql(&mut server, "UPDATE products SET price = 7").await;
+    let told =
+        "it has no WHERE and so changes every row of its table: add a WHERE that names the rows";
+    assert_eq!(content(&answer)["affected"], shop::PRODUCTS, "{answer}");
+    assert_eq!(content(&answer)["warnings"], json!([told]), "{answer}");
+    for quiet in [
+        "UPDATE products SET price = 8 WHERE id = 1",
+        "UPDATE products SET price = 8 WHERE 1 = 1",
+        "SELECT 1",
+    ] {
+        let answer = sql(&mut server, quiet).await;
+        assert_eq!(content(&answer).get("warnings"), None, "{answer}");
+    }
+    server.finish().await;
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::broker::reviews::{close, close_with, open};
 use crate::core::approval::review::ReviewPurpose;
 use crate::core::approval::{
-    Finding, REVIEW, ReviewError, ReviewVerdict, SignedReview, VerdictError,
+    Finding, REVIEW, ReviewError, ReviewVerdict, SignatureError, SignedReview, VerdictError,
 };
 use crate::core::checks::Checks;
 use crate::core::ids::TokenId;
@@ -150,7 +150,7 @@ async fn a_review_that_does_not_count_is_refused_recorded_and_changes_nothing() 
     refused(by("eve", &document), VerdictError::UnknownKey).await;
     refused(signed(&good, "ada"), VerdictError::WrongSigner).await;
     let approval = signed_in(APPROVAL, &good, "bo");
-    let namespace = approval::SignatureError::Namespace;
+    let namespace = SignatureError::Namespace;
     refused(approval, namespace.into()).await;
     let other = ReviewVerdict {
         document: Digest::of(&[b"other"]),

@@ -1,0 +1,169 @@
+//! `secondkey policy explain` of a request: which rules asked whom, and who has signed so far.
+
+use crate::boot;
+use crate::broker::requests::{self, Shown};
+use crate::cli::place::Place;
+use crate::cli::policy::explain::{Judged, target};
+use crate::cli::policy::json;
+use crate::cli::{Databases, Exit, Failure, Shared, output};
+use crate::config::{self, Flags, Surroundings};
+use crate::core::approval::Purpose;
+use crate::core::ids::RequestId;
+use crate::core::policy::{Facts, Progress, Requirement};
+use crate::core::request::RecordedVote;
+use crate::core::signer::Decision;
+use crate::core::visible::on_one_line;
+
+pub(super) async fn run(
+    id: &RequestId,
+    databases: Databases,
+    json: bool,
+    shared: Shared,
+) -> Result<Exit, Failure> {
+    let flags = shared.into_flags(databases);
+    let place = Place::open_with(&flags)?;
+    let done = explain(&place, id, &flags, json).await;
+    place.close(done).await
+}
+
+async fn explain(
+    place: &Place,
+    id: &RequestId,
+    flags: &Flags,
+    json: bool,
+) -> Result<Exit, Failure> {
+    let shown = requests::show(&place.state, id)?;
+    output::say(&if json {
+        json::request(&shown)
+    } else {
+        subject(&shown)
+    })?;
+    match judged(&shown, flags, &place.around).await {
+        Ok(judged) => {
+            let changed = judged.changed(&shown);
+            judged.say(json)?;
+            if let Some(note) = changed.filter(|_| !json) {
+                output::say(&format!("\n{note}"))?;
+            }
+        }
+        // What was asked and signed is known all the same.
+        Err(failure) if json => output::say(&json::unknown(&failure.to_string()))?,
+        Err(failure) => output::say(&format!(
+            "\nWhat the policies say of it cannot be told here: {failure}"
+        ))?,
+    }
+    if !json {
+        output::say(&format!("\nasked of people\n{}", asks(&shown)))?;
+        output::say(&format!("\nsigned\n{}", votes(&shown)))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What the policies as they are now say of it, as of when it was filed.
+async fn judged(shown: &Shown, flags: &Flags, around: &Surroundings) -> Result<Judged, Failure> {
+    let config = config::load(flags, around)?;
+    let document = &shown.document;
+    let target = target(&config, Some(&document.target))?;
+    let parser = boot::parse_pool()?;
+    let parsed = parser.parse(target.engine, &document.statement).await?;
+    let mut statement = (*parsed).clone();
+    if document.effect > statement.effect {
+        statement.worsen(document.effect, document.because.clone());
+    }
+    let found = statement.findings.iter().copied();
+    let findings = config.review.apply(&target.environment, found);
+    let facts = Facts {
+        principal: &document.requester,
+        standing: &config.principals.of(&document.requester),
+        target,
+        effect: document.effect,
+        statement: &statement,
+        capability: None,
+        findings: &findings,
+        rows: None,
+        break_glass: document.purpose == Purpose::BreakGlass,
+        at: shown.request.created(),
+    };
+    Ok(Judged::of(&config, &facts)?)
+}
+
+impl Judged {
+    /// Says so where a policy is no longer the one that asked.
+    fn changed(&self, shown: &Shown) -> Option<String> {
+        let asked = shown.request.asked();
+        let [(_, workspace), (_, agent)] = &self.by;
+        let pairs = [
+            (
+                "workspace",
+                workspace.judgement.digest,
+                asked.workspace_policy,
+            ),
+            ("agent", agent.judgement.digest, asked.agent_policy),
+        ];
+        let changed = pairs.iter().filter(|(_, now, then)| now != then);
+        let changed: Vec<&str> = changed.map(|(whose, ..)| *whose).collect();
+        (!changed.is_empty()).then(|| {
+            format!(
+                "The {} policy has changed since this was filed; above is what it says now.",
+                changed.join(" and the ")
+            )
+        })
+    }
+}
+
+/// What was asked, by whom, where, and how it stands.
+fn subject(shown: &Shown) -> String {
+    let (request, document) = (&shown.request, &shown.document);
+    format!(
+        "{} is {}\n{} asks on {} ({}, {}): {} statement, it {} (effect `{}`)",
+        request.id(),
+        request.status(),
+        on_one_line(&document.requester.to_string()),
+        on_one_line(&document.target),
+        document.engine,
+        on_one_line(&document.environment),
+        on_one_line(&document.kind),
+        on_one_line(&document.because),
+        document.effect
+    )
+}
+
+fn asks(shown: &Shown) -> String {
+    let asks = shown.requirements.iter().zip(shown.progress());
+    let lines: Vec<String> = asks.map(|(one, progress)| ask(one, &progress)).collect();
+    lines.join("\n")
+}
+
+/// Such as "2 of dba (rule `changes`): human:ada; 1 of dba is missing".
+fn ask(requirement: &Requirement, progress: &Progress) -> String {
+    let signed = progress.steps.iter().flat_map(|step| &step.by);
+    let mut standing: Vec<String> = signed.map(|who| on_one_line(&who.to_string())).collect();
+    let missing = progress.steps.iter().filter(|step| step.missing() > 0);
+    standing
+        .extend(missing.map(|step| format!("{} of {} missing", step.missing(), step.step.group)));
+    format!(
+        "  {requirement} (rule `{}`): {}",
+        on_one_line(&requirement.rule),
+        standing.join(", ")
+    )
+}
+
+fn votes(shown: &Shown) -> String {
+    let votes = shown.request.state().votes();
+    if votes.is_empty() {
+        return "  nobody yet".to_owned();
+    }
+    let lines: Vec<String> = votes.iter().map(vote).collect();
+    lines.join("\n")
+}
+
+fn vote(vote: &RecordedVote) -> String {
+    let said = match vote.decision {
+        Decision::Approve => "approves",
+        Decision::Reject => "rejects",
+    };
+    let comment = vote.comment.as_deref().map(on_one_line);
+    let comment = comment.map_or_else(String::new, |comment| format!(": {comment}"));
+    let signer = on_one_line(&vote.signer.to_string());
+    format!("  {signer} {said} it at {}{comment}", vote.at)
+}
