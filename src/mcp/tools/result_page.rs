@@ -13,7 +13,7 @@ use crate::mcp::tools::sql_execute::Truncated;
 #[serde(deny_unknown_fields)]
 pub(super) struct Args {
     handle: String,
-    /// First row wanted, counted from 0: the `next` of the page before
+    /// First row wanted: the `next` of the page before
     from: u64,
     #[serde(default)]
     #[schemars(with = "u32")]
