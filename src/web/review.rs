@@ -136,7 +136,6 @@ fn written(site: &Site, id: &str, body: &Bytes) -> Result<ToSign, Refusal> {
         let sentence = "the request is not the one that the page shows";
         return Err(Refusal::new(Code::ApprovalRefused, sentence).hint("load the page again"));
     }
-    let trust = votes::pinned(site.state())?;
     let review = ReviewVerdict {
         version: VERSION,
         purpose: ReviewPurpose::Review,
@@ -152,6 +151,7 @@ fn written(site: &Site, id: &str, body: &Bytes) -> Result<ToSign, Refusal> {
     let text = review.to_text();
     // Nobody is asked to sign what would not count for its form.
     ReviewVerdict::parse(&text)?;
+    let trust = votes::pinned(site.state())?;
     to_sign(site, &trust, &review.signer, (REVIEW, text))
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use secondkey::core::ids::RequestId;
 use secondkey::core::work::Digest;
 
-use crate::web::rig::{Rig, STATEMENT, VALUE, file, file_statement};
+use crate::web::rig::{Rig, STATEMENT, VALUE, broken, file, file_statement};
 
 #[tokio::test]
 async fn a_request_is_shown_in_full() {
@@ -85,6 +85,41 @@ async fn only_the_document_that_the_page_shows_is_put_up_for_signing() {
         "{}",
         refused.body
     );
+}
+
+#[tokio::test]
+async fn what_broke_the_glass_stands_first_until_it_is_reviewed() {
+    let rig = Rig::start();
+    let waiting = file(&rig.state, 1, "production").await;
+    let id = broken(&rig.state, 2).await;
+    let session = rig.enter();
+    let inbox = session.get("/").body;
+    let place = |what: &str| {
+        inbox
+            .find(what)
+            .unwrap_or_else(|| panic!("{what}: {inbox}"))
+    };
+    assert!(place("to be reviewed") < place("Waiting for a person"));
+    assert!(place(id.as_str()) < place(waiting.as_str()));
+    assert!(inbox.contains("BREAK GLASS, review open"), "{inbox}");
+    let page = session.get(&format!("/requests/{id}")).body;
+    assert!(page.contains("<strong>Break glass.</strong>"), "{page}");
+    assert!(page.contains("Review: open"), "{page}");
+    assert!(page.contains("secondkey requests review"), "{page}");
+    // Nothing is put up for signing but what the page shows, and nothing without words.
+    let shown = rig.state.requests().get(&id).unwrap();
+    let digest = shown.asked().document.digest().to_string();
+    for (document, comment, said) in [
+        ("0".repeat(64), "seen", "not the one that the page shows"),
+        (digest.clone(), " ", "needs a comment"),
+        (digest, "seen", "no trust file"),
+    ] {
+        let wish = json!({"decision": "accepted", "comment": comment, "signer": "human:bo", "document": document});
+        let refused = session.post(&format!("/requests/{id}/review"), &wish.to_string());
+        assert_eq!(refused.status, 409, "{}", refused.body);
+        assert!(refused.body.contains(said), "{said}: {}", refused.body);
+    }
+    assert!(rig.state.requests().get(&id).unwrap().has_open_review());
 }
 
 #[tokio::test]

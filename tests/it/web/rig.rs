@@ -9,13 +9,16 @@ use std::sync::Arc;
 
 use secondkey::clock::SystemClock;
 use secondkey::core::approval::{Document, ParamsSeal, PolicyDigests, Purpose};
+use secondkey::core::audit::{Draft, EventKind};
 use secondkey::core::engine::Engine;
-use secondkey::core::ids::RequestId;
+use secondkey::core::ids::{RequestId, TokenId};
 use secondkey::core::limits::Limits;
 use secondkey::core::policy::requirement::{Requirement, Step, Surfaces};
 use secondkey::core::principal::{Principal, PrincipalKind};
-use secondkey::core::request::{Asked, Document as Filed, Request, Values};
-use secondkey::core::signer::Presence;
+use secondkey::core::request::{
+    Asked, Decision, Document as Filed, Ending, RecordedVote, Request, Standing, Values,
+};
+use secondkey::core::signer::{Presence, Surface};
 use secondkey::core::statement::Effect;
 use secondkey::core::time::{Clock as _, Timestamp};
 use secondkey::core::trust::{
@@ -163,6 +166,44 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
+/// A request that Zoe has asked for and Ada has signed to break the glass, and that has run.
+pub(crate) async fn broken(state: &State, number: u8) -> RequestId {
+    let zoe = Principal::new(PrincipalKind::Human, "zoe");
+    let id = file_as(
+        state,
+        (number, "production"),
+        STATEMENT,
+        (Purpose::BreakGlass, zoe),
+    )
+    .await;
+    let vote = RecordedVote {
+        signer: Principal::new(PrincipalKind::Human, "ada"),
+        key: "SHA256:ada".into(),
+        decision: Decision::Approve,
+        comment: None,
+        surface: Surface::Terminal,
+        presence: Presence::Hardware,
+        groups: BTreeSet::new(),
+        at: SystemClock.now(),
+        verdict: Digest::of(&[b"verdict"]),
+        signed: "{}".into(),
+    };
+    let token = TokenId::new(1, [number; 10]);
+    let with = token.clone();
+    let ran = state.requests().transact(&id, move |request, now| {
+        let intent = Draft::new(now, EventKind::ExecutionStarted).request(request.id());
+        let outcome = Draft::new(now, EventKind::ExecutionSucceeded).request(request.id());
+        let change = request
+            .vote(vote, now, |_| Standing::Met)?
+            .then(|request| request.dispatch(with, now.plus_ms(60_000), now))?
+            .then(|request| request.start(&token, 1_000, now, intent))?
+            .then(|request| request.end(Ending::Succeeded, now, outcome))?;
+        Ok(change)
+    });
+    ran.await.unwrap();
+    id
+}
+
 /// A request that waits for one of `dba` with a hardware key.
 pub(crate) async fn file(state: &State, number: u8, environment: &str) -> RequestId {
     file_statement(state, number, environment, STATEMENT).await
@@ -173,6 +214,16 @@ pub(crate) async fn file_statement(
     number: u8,
     environment: &str,
     statement: &str,
+) -> RequestId {
+    let ada = Principal::new(PrincipalKind::Ai, "ada/claude-code");
+    file_as(state, (number, environment), statement, (Purpose::Run, ada)).await
+}
+
+async fn file_as(
+    state: &State,
+    (number, environment): (u8, &str),
+    statement: &str,
+    (purpose, requester): (Purpose, Principal),
 ) -> RequestId {
     let now = SystemClock.now();
     let values = Values {
@@ -185,7 +236,11 @@ pub(crate) async fn file_statement(
         salt: values.salt,
     };
     let id = RequestId::new(now.unix_ms().unsigned_abs(), [number; 10]);
-    let document = document(state, &id, &work, (environment, now));
+    let document = Document {
+        purpose,
+        requester,
+        ..document(state, &id, &work, (environment, now))
+    };
     document.check().unwrap();
     let requirement = Requirement {
         rule: "production writes".into(),
@@ -199,7 +254,7 @@ pub(crate) async fn file_statement(
         deny: 1,
     };
     let asked = Asked {
-        purpose: Purpose::Run,
+        purpose,
         id: id.clone(),
         workspace: document.workspace.clone(),
         requester: document.requester.clone(),

@@ -51,9 +51,9 @@ impl Fire {
     }
 
     /// The price of the lamp, read on a connection of its own.
-    fn price(&self) -> f64 {
+    fn price(&self) -> i64 {
         let database = rusqlite::Connection::open(self.home.path("shop.db")).unwrap();
-        let price = "select price from products where name = 'lamp'";
+        let price = "select cast(price as integer) from products where name = 'lamp'";
         database.query_row(price, [], |row| row.get(0)).unwrap()
     }
 
@@ -86,8 +86,8 @@ fn a_person_breaks_the_glass_and_somebody_else_reviews_it() {
     assert_eq!(answer["affected"], 1);
     assert_eq!(answer["state"], "succeeded");
     assert_eq!(answer["purpose"], "break_glass");
-    assert_ne!(before, 9.0);
-    assert_eq!(fire.price(), 9.0);
+    assert_ne!(before, 9);
+    assert_eq!(fire.price(), 9);
     let id = answer["request"].as_str().unwrap();
 
     // It is marked wherever it is met.
@@ -140,6 +140,28 @@ fn a_person_breaks_the_glass_and_somebody_else_reviews_it() {
     assert_eq!(fire.home.logged("review.closed"), 1);
     assert_eq!(fire.home.logged("review.refused"), 1);
     fire.home.run(&["audit", "verify"]).well();
+}
+
+#[test]
+fn a_review_that_stays_open_is_pointed_out() {
+    let Some(fire) = Fire::for_test("cli::second_key::breaking_doctor") else {
+        return;
+    };
+    fire.broken();
+    let said = || fire.home.run(&["doctor"]).out;
+    let fresh = said();
+    assert!(
+        fresh.contains("good     the review of 1 request that broke the glass is open"),
+        "{fresh}"
+    );
+    let raw = rusqlite::Connection::open(fire.home.path("state/state.db")).unwrap();
+    let older = "update requests set review = json_set(review, '$.since', 1700000000000)";
+    assert_eq!(raw.execute(older, ()).unwrap(), 1);
+    let old = said();
+    assert!(
+        old.contains("warning  the review of 1 request that broke the glass is open, since 2023"),
+        "{old}"
+    );
 }
 
 #[test]
@@ -225,7 +247,7 @@ fn a_policy_of_the_agent_keeps_its_glass_whole() {
     let rest = policy.lines().take(2).collect::<String>();
     std::fs::write(fire.home.path("agent.cedar"), rest).unwrap();
     fire.broken();
-    assert_eq!(fire.price(), 9.0);
+    assert_eq!(fire.price(), 9);
 }
 
 #[test]
