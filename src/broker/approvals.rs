@@ -54,11 +54,11 @@ async fn ask(
         return Err(words::nobody_yet(needs));
     }
     not_too_many(broker, caller).await?;
-    file(broker, caller, (request, prepared), workspace).await
+    file_judged(broker, caller, (request, prepared), workspace).await
 }
 
 /// Files a request with what both policies say of it. From here on it waits for people.
-pub(super) async fn file(
+pub(super) async fn file_judged(
     broker: &Broker,
     caller: &Caller,
     (request, prepared): (&RequestId, &Prepared<'_>),

@@ -66,7 +66,7 @@ async fn filed(
     if let Decision::Deny(refusal) = decision {
         return Err(refusal);
     }
-    approvals::file(broker, caller, (request, &prepared), workspace).await
+    approvals::file_judged(broker, caller, (request, &prepared), workspace).await
 }
 
 /// The refusal of somebody who may not even ask.
