@@ -111,7 +111,7 @@ async fn collect(id: &RequestId, context: &Context<'_>) -> Result<Reply, Refusal
     let request = own(context.broker, context.caller, id).await?;
     match wait(context, request).await? {
         Waited::Ran(answer) => {
-            let result = super::to_json(&sql_execute::Output::from(answer))?;
+            let result = super::to_json(&sql_execute::Output::from(*answer))?;
             let request = own(context.broker, context.caller, id).await?;
             Reply::done(&collected(&request, result))
         }

@@ -141,7 +141,7 @@ pub(super) async fn call(args: Args, context: Context<'_>) -> Result<Reply, Refu
         }
     };
     match wait(&context, request).await? {
-        Waited::Ran(answer) => Reply::done(&Output::from(answer)),
+        Waited::Ran(answer) => Reply::done(&Output::from(*answer)),
         Waited::Opens(request) => Ok(Reply::Opens(request)),
         Waited::Task(request) => Ok(Reply::Task(request, Form::Statement)),
     }

@@ -11,7 +11,7 @@ use crate::mcp::tools::Context;
 #[derive(Debug)]
 pub(super) enum Waited {
     /// People agreed, and this is its answer.
-    Ran(Answer),
+    Ran(Box<Answer>),
     /// The client is to open the page first, and to call again.
     Opens(Box<Request>),
     /// The client asks after it as a task.
@@ -37,21 +37,21 @@ pub(super) async fn wait(context: &Context<'_>, request: Request) -> Result<Wait
         context.cancel.clone(),
     ));
     if request.status() != Status::Pending {
-        return settled.await.map(Waited::Ran);
+        return settled.await.map(|answer| Waited::Ran(Box::new(answer)));
     }
     if abilities.tasks {
         return Ok(Waited::Task(Box::new(request)));
     }
     if context.resumed.is_some() || abilities.opens == Opens::Never || !offers.note(&id) {
-        return settled.await.map(Waited::Ran);
+        return settled.await.map(|answer| Waited::Ran(Box::new(answer)));
     }
     if abilities.opens == Opens::Answered {
         return Ok(Waited::Opens(Box::new(request)));
     }
     tokio::pin!(settled);
     match person::ask_while(context.protocol, &request, settled.as_mut()).await {
-        Met::Over(answer) => answer.map(Waited::Ran),
+        Met::Over(answer) => answer.map(|answer| Waited::Ran(Box::new(answer))),
         // Opened or not: somebody else may look at it too.
-        Met::Answer { .. } => settled.await.map(Waited::Ran),
+        Met::Answer { .. } => settled.await.map(|answer| Waited::Ran(Box::new(answer))),
     }
 }
