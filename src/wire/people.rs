@@ -35,6 +35,7 @@ pub enum Call {
         /// Only those for this target.
         target: Option<String>,
         /// Only those whose review is open.
+        #[serde(default)]
         reviews: bool,
         /// Only those older than this one.
         before: Option<RequestId>,
