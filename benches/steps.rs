@@ -327,8 +327,10 @@ fn policy(c: &mut Criterion) {
     let other = PolicySet::load(&rules(), "agent.cedar", None).unwrap();
     let pair = |facts: &Facts<'_>| {
         let start = Instant::now();
-        black_box((policy.judge(facts), other.judge(facts)));
-        start.elapsed()
+        let judged = black_box((policy.judge(facts), other.judge(facts)));
+        let taken = start.elapsed();
+        assert_eq!(judged.0.outcome, judged.1.outcome);
+        taken
     };
     let mut taken: Vec<Duration> = (0..10_000).map(|_| pair(&new_facts())).collect();
     taken.sort_unstable();
