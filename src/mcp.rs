@@ -125,9 +125,8 @@ impl Server {
         let client = context
             .client_info()
             .map_or_else(|| "unknown".into(), |info| info.name);
-        let name = format!("{}/{client}", self.os_user);
         Caller {
-            principal: Principal::new(self.kind, &name),
+            principal: Principal::client_of(&self.os_user, &client),
         }
     }
 }

@@ -44,8 +44,7 @@ impl Turns {
 
     /// Those of a caller's OS user: there are as many of these as users.
     fn of(&self, caller: &Caller) -> Arc<Semaphore> {
-        let name = caller.principal.name();
-        let user = name.split_once('/').map_or(name, |(user, _)| user);
+        let user = caller.principal.os_user();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(turns) = all.get(user) {
             return Arc::clone(turns);

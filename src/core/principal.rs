@@ -58,9 +58,23 @@ impl Principal {
         self.kind
     }
 
+    /// A client of a user of the operating system: `ai:<user>/<client>`.
+    pub fn client_of(user: &str, client: &str) -> Self {
+        Self::new(PrincipalKind::Ai, &format!("{user}/{client}"))
+    }
+
     /// The name without its kind.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The user of the operating system that the name begins with: of a client everything before the
+    /// first `/`, of anybody else the whole.
+    pub fn os_user(&self) -> &str {
+        match (self.kind, self.name.split_once('/')) {
+            (PrincipalKind::Ai, Some((user, _))) => user,
+            _ => &self.name,
+        }
     }
 }
 
@@ -99,6 +113,17 @@ mod tests {
     fn a_principal_survives_being_written_and_read() {
         let who = Principal::new(PrincipalKind::Ai, "ada/claude-code");
         assert_eq!(Principal::try_from(who.to_string()).unwrap(), who);
+    }
+
+    #[test]
+    fn a_client_belongs_to_the_user_before_the_first_slash() {
+        assert_eq!(Principal::client_of("ada", "bo/x").os_user(), "ada");
+        assert_eq!(
+            Principal::client_of("ada", "x").to_string(),
+            "ai:ada/x".to_owned()
+        );
+        let person = Principal::new(PrincipalKind::Human, "ada/x");
+        assert_eq!(person.os_user(), "ada/x");
     }
 
     #[test]

@@ -242,9 +242,7 @@ async fn visible(serving: &Serving, peer: &Peer, request: &Request) -> Result<()
 
 /// Whether a request was asked by one of a user's clients.
 fn is_of(requester: &Principal, user: &str) -> bool {
-    let name = requester.name();
-    requester.kind() == PrincipalKind::Ai
-        && name.split_once('/').is_some_and(|(who, _)| who == user)
+    requester.kind() == PrincipalKind::Ai && requester.os_user() == user
 }
 
 fn person(peer: &Peer) -> Principal {

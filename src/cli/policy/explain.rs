@@ -26,7 +26,7 @@ pub(super) async fn run(args: ExplainArgs, shared: Shared) -> Result<Exit, Failu
         if args.break_glass {
             Principal::new(PrincipalKind::Human, &user)
         } else {
-            Principal::new(PrincipalKind::Ai, &format!("{user}/claude-code"))
+            Principal::client_of(&user, "claude-code")
         }
     });
     if args.break_glass && principal.kind() != PrincipalKind::Human {

@@ -67,7 +67,7 @@ impl Door {
     }
 
     /// Writes what waits, if that takes microseconds; else has the thread do it. Blocks for as long
-    /// as that, and never for a lock or a sync.
+    /// as that: for another process less than a millisecond, and never for a sync.
     pub(super) fn write(&self) {
         if !self.desk.write_here() {
             self.desk.queue.call();
