@@ -1,0 +1,291 @@
+//! Attacks on what people approved.
+
+use super::*;
+
+#[tokio::test]
+async fn what_a_person_approved_runs_once_and_only_once() {
+    let rig = Rig::new(Defences::all()).await;
+    let order = rig.order();
+    rig.run(&order).await.unwrap();
+    assert_eq!(rig.orders(), ["closed", "open"]);
+
+    // Two tokens for one approval: the request id is used up, whatever the token's.
+    let mut again = rig.order();
+    again.claims.jti = TokenId::new(1_700_000_000_001, [9; 10]);
+    let refusal = rig.run(&again).await.unwrap_err();
+    assert_eq!(refusal.code, Code::TokenRefused);
+
+    // Without the journal's line it would run again.
+    let database = rig.folder.path().join("state/state.db");
+    let connection = rusqlite::Connection::open(database).unwrap();
+    connection.execute("delete from journal", ()).unwrap();
+    rig.run(&again).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_runs_that_nobody_signed() {
+    let rig = Rig::new(Defences::all()).await;
+    let mut order = rig.order();
+    order.backing = None;
+    order.claims.document = None;
+    order.claims.approvals = Vec::new();
+    refused(&rig, &order, "needs a human's approval").await;
+
+    // An empty list of verdicts, as a store that somebody edited would give it.
+    let mut order = rig.order();
+    order.give(Vec::new());
+    refused(&rig, &order, "needs a human's approval").await;
+
+    // Without the agent's own policy the broker's word would be enough.
+    let lax = "permit (principal, action, resource);";
+    let lax = Arc::new(PolicySet::load(lax, "lax.cedar", None).unwrap());
+    let rig = Rig::with_policy(Defences::all(), lax).await;
+    let mut order = rig.order();
+    order.give(Vec::new());
+    rig.run(&order).await.unwrap();
+    assert_ne!(rig.orders(), BEFORE);
+}
+
+#[tokio::test]
+async fn a_rejection_is_no_approval() {
+    let rig = Rig::new(Defences::all()).await;
+    let mut order = rig.order();
+    let no = verdict_by(&order.document(), "ada", Decision::Reject);
+    order.give(vec![signed(&no, &ada_key())]);
+    refused(&rig, &order, "needs a human's approval").await;
+}
+
+#[tokio::test]
+async fn a_document_that_differs_from_the_signed_one_is_refused() {
+    let attack = |_: &Rig, order: &mut Order| {
+        order.other_work("update orders set status = 'gone'", vec![]);
+        let work = order.work.clone();
+        order.forge(|document| {
+            work.text().clone_into(&mut document.statement);
+            document.work = work.digest();
+            document.params = None;
+        });
+    };
+    stopped_by(attack, VerdictError::Document.into()).await;
+}
+
+#[tokio::test]
+async fn other_work_under_the_same_approval_is_refused() {
+    let other_text = |_: &Rig, order: &mut Order| {
+        order.other_work("update orders set status = 'gone'", vec![]);
+    };
+    stopped_by(other_text, BackingError::Work).await;
+    let other_values = |_: &Rig, order: &mut Order| order.other_work(SQL, vec![json!("gone")]);
+    stopped_by(other_values, BackingError::Work).await;
+}
+
+#[tokio::test]
+async fn an_approval_counts_for_its_own_request_target_agent_and_workspace() {
+    let request = |_: &Rig, order: &mut Order| {
+        order.claims.request = RequestId::new(1_700_000_000_000, [8; 10]);
+    };
+    stopped_by(request, BackingError::Request).await;
+    let target = |_: &Rig, order: &mut Order| order.claims.target = "other".into();
+    stopped_by(target, BackingError::Target).await;
+    let agent = |_: &Rig, order: &mut Order| {
+        order.approved(|document| document.executor = AgentId::new(1, [7; 10]));
+    };
+    stopped_by(agent, BackingError::Executor).await;
+    let workspace = |_: &Rig, order: &mut Order| {
+        order.approved(|document| document.workspace = "other".into());
+    };
+    stopped_by(workspace, BackingError::Workspace).await;
+    let environment = |_: &Rig, order: &mut Order| {
+        order.approved(|document| document.environment = "test".into());
+    };
+    stopped_by(environment, BackingError::Environment).await;
+    let requester = |_: &Rig, order: &mut Order| {
+        order.claims.sub = Principal::new(PrincipalKind::Ai, "eve/claude");
+    };
+    stopped_by(requester, BackingError::Requester).await;
+}
+
+#[tokio::test]
+async fn what_was_shown_is_the_most_that_runs() {
+    let effect = |_: &Rig, order: &mut Order| {
+        order.approved(|document| document.effect = Effect::Read);
+    };
+    stopped_by(effect, BackingError::Effect).await;
+    let relations = |_: &Rig, order: &mut Order| {
+        order.approved(|document| document.writes = vec!["notes".into()]);
+    };
+    stopped_by(relations, BackingError::Relations).await;
+    let reads = |_: &Rig, order: &mut Order| {
+        order.approved(|document| document.reads = vec!["notes".into()]);
+    };
+    stopped_by(reads, BackingError::Relations).await;
+    let reasons = |_: &Rig, order: &mut Order| {
+        order.approved(|document| document.because = "tidies up".into());
+    };
+    stopped_by(reasons, BackingError::Reasons).await;
+    let limits = |_: &Rig, order: &mut Order| {
+        order.approved(|document| document.limits.rows = 1);
+    };
+    stopped_by(limits, BackingError::Limits).await;
+}
+
+#[tokio::test]
+async fn a_token_names_exactly_what_came_with_it() {
+    let approvals = |_: &Rig, order: &mut Order| order.claims.approvals = Vec::new();
+    stopped_by(approvals, BackingError::Approvals).await;
+    let document = |_: &Rig, order: &mut Order| order.claims.document = None;
+    stopped_by(document, BackingError::Document).await;
+}
+
+#[tokio::test]
+async fn one_second_too_late_is_too_late() {
+    let document = |rig: &Rig, order: &mut Order| {
+        rig.clock.0.store(NOW_MS + 101_000, Ordering::SeqCst);
+        order.claims.not_before_ms = NOW_MS + 100_000;
+        order.claims.expires_ms = NOW_MS + 160_000;
+    };
+    stopped_by(document, VerdictError::DocumentExpired.into()).await;
+
+    let rig = Rig::new(Defences::all()).await;
+    let order = rig.order();
+    rig.clock
+        .0
+        .store(order.claims.expires_ms + 1_000, Ordering::SeqCst);
+    refused(&rig, &order, "expired").await;
+}
+
+#[tokio::test]
+async fn a_stranger_and_a_signer_who_was_removed_do_not_count() {
+    let stranger = |_: &Rig, order: &mut Order| {
+        let document = order.document();
+        order.give(vec![approve(
+            &document,
+            "ada",
+            &SigningKey::from_bytes(&[66; 32]),
+        )]);
+    };
+    stopped_by(stranger, VerdictError::UnknownKey.into()).await;
+
+    let rig = Rig::new(Defences::all()).await;
+    let mut order = rig.order();
+    let document = order.document();
+    order.give(vec![approve(&document, "bob", &bob_key())]);
+    let before = trust_file();
+    let mut after = trust_file();
+    after.version = 2;
+    after.previous = Some(before.digest());
+    after.created_ms = NOW_MS - 4_000;
+    after.signers.remove(1);
+    let mut forged = SignedTrust {
+        trust: after,
+        signatures: vec![],
+    };
+    // A next version that no trust admin signed is not taken ...
+    forged.sign(&bob_key()).unwrap();
+    rig.state.install_trust(forged.clone()).await.unwrap_err();
+    // ... and one that Ada signed is.
+    forged.signatures.clear();
+    forged.sign(&ada_key()).unwrap();
+    rig.state.install_trust(forged).await.unwrap();
+    refused(&rig, &order, "the trust file does not hold").await;
+    // In the version before, Bob counts.
+    let rig = Rig::new(Defences::all()).await;
+    rig.run(&order_by_bob(&rig)).await.unwrap();
+}
+
+fn order_by_bob(rig: &Rig) -> Order {
+    let mut order = rig.order();
+    let document = order.document();
+    order.give(vec![approve(&document, "bob", &bob_key())]);
+    order
+}
+
+#[tokio::test]
+async fn a_hardware_key_that_nobody_touched_does_not_count() {
+    let touched = |flags: u8| {
+        move |_: &Rig, order: &mut Order| {
+            let text = verdict_by(&order.document(), "cleo", Decision::Approve).to_text();
+            let signature = cleo_key().sign(APPROVAL, text.as_bytes(), flags);
+            order.give(vec![SignedVerdict {
+                verdict: text,
+                signature,
+            }]);
+        }
+    };
+    let rig = Rig::new(Defences::all()).await;
+    let mut order = rig.order();
+    touched(PRESENT)(&rig, &mut order);
+    rig.run(&order).await.unwrap();
+    let presence = VerdictError::from(SignatureError::Presence);
+    stopped_by(touched(0), presence.into()).await;
+}
+
+#[tokio::test]
+async fn one_person_is_no_quorum_of_two() {
+    let two = "@ask(\"2 of anyone\") permit (principal, action, resource);";
+    let policy = || Arc::new(PolicySet::load(two, "two.cedar", None).unwrap());
+    let rig = Rig::with_policy(Defences::all(), policy()).await;
+    let mut order = rig.order();
+    let document = order.document();
+    let mut later = verdict_by(&document, "ada", Decision::Approve);
+    later.at_ms += 1;
+    let ada = approve(&document, "ada", &ada_key());
+    order.give(vec![ada.clone(), signed(&later, &ada_key())]);
+    refused(&rig, &order, "needs a human's approval").await;
+    // With somebody else's it runs.
+    order.give(vec![ada, approve(&document, "bob", &bob_key())]);
+    rig.run(&order).await.unwrap();
+    assert_ne!(rig.orders(), BEFORE);
+}
+
+#[tokio::test]
+async fn a_signature_borrowed_from_another_verdict_does_not_count() {
+    let borrowed = |_: &Rig, order: &mut Order| {
+        let document = order.document();
+        let mut forged = approve(&document, "ada", &ada_key());
+        let other = verdict_by(&document, "ada", Decision::Reject);
+        forged.signature = signed(&other, &ada_key()).signature;
+        order.give(vec![forged]);
+    };
+    let signature = VerdictError::from(SignatureError::Signature);
+    stopped_by(borrowed, signature.into()).await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn no_changed_field_of_the_document_passes(field in 0_usize..16, seed in any::<u8>()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let rig = Rig::new(Defences::all()).await;
+            let mut order = rig.order();
+            order.forge(|document| flip(document, field, seed));
+            let refusal = rig.run(&order).await.unwrap_err();
+            assert_eq!(rig.orders(), BEFORE, "{refusal:?}");
+        });
+    }
+}
+
+/// Changes one field to something else of its kind.
+fn flip(document: &mut Document, field: usize, seed: u8) {
+    let text = format!("other{seed}");
+    match field {
+        0 => document.workspace = text,
+        1 => document.request = RequestId::new(5, [seed; 10]),
+        2 => document.executor = AgentId::new(5, [seed; 10]),
+        3 => document.target = text,
+        4 => document.engine = Engine::Postgres,
+        5 => document.environment = text,
+        6 => document.requester = Principal::new(PrincipalKind::Ai, &text),
+        7 => document.reason = Some(text),
+        8 => document.work = Digest::of(&[&[seed]]),
+        9 => document.statement = text,
+        10 => document.params = None,
+        11 => document.because = text,
+        12 => document.writes.push(text),
+        13 => document.limits.rows += 1,
+        14 => document.nonce = format!("{seed:032x}1").chars().skip(1).collect(),
+        _ => document.expires_ms += 1,
+    }
+}
