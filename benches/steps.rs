@@ -103,7 +103,7 @@ impl Bench {
             standing: &Standing::NONE,
             target: &self.target,
             agent: self.state.agent(),
-            work: &self.work,
+            work: self.work.digest(),
             statement: &self.statement,
             found: None,
             limits: Limits::DEFAULT,

@@ -78,10 +78,11 @@ impl Executor {
         statement: Arc<Statement>,
         work: &Work,
     ) -> Result<Arc<Statement>, Refusal> {
+        // Boxed: what one engine may have to look up is kilobytes that every call would carry along.
         match self {
-            Self::MySql(engine) => engine.judge(statement, work).await,
-            Self::Postgres(engine) => engine.judge(statement, work).await,
-            Self::Sqlite(engine) => engine.judge(statement, work).await,
+            Self::MySql(engine) => Box::pin(engine.judge(statement, work)).await,
+            Self::Postgres(engine) => Box::pin(engine.judge(statement, work)).await,
+            Self::Sqlite(engine) => Box::pin(engine.judge(statement, work)).await,
         }
     }
 
@@ -94,9 +95,9 @@ impl Executor {
         cancel: CancellationToken,
     ) -> Result<Running, Refusal> {
         match self {
-            Self::MySql(engine) => engine.run(token, statement, cancel).await,
-            Self::Postgres(engine) => engine.run(token, statement, cancel).await,
-            Self::Sqlite(engine) => engine.run(token, statement, cancel).await,
+            Self::MySql(engine) => Box::pin(engine.run(token, statement, cancel)).await,
+            Self::Postgres(engine) => Box::pin(engine.run(token, statement, cancel)).await,
+            Self::Sqlite(engine) => Box::pin(engine.run(token, statement, cancel)).await,
         }
     }
 

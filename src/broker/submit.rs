@@ -14,7 +14,7 @@ use crate::core::policy::{Decision, Judgement, Question, decide};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::statement::Statement;
 use crate::core::target::Target;
-use crate::core::work::Work;
+use crate::core::work::{Fingerprint, Work};
 
 /// The longest reason, in bytes: people read it.
 const LONGEST_REASON: usize = 2_000;
@@ -100,16 +100,22 @@ async fn decided(
             prepared,
         };
         let (judgement, decision) = attempt.decide(found.as_deref());
-        let refused = draft(EventKind::RequestRefused);
-        let refused = attempt.describe(found.as_deref(), &judgement, refused);
+        let refused = |judgement: &Judgement| {
+            attempt.describe(
+                found.as_deref(),
+                judgement,
+                draft(EventKind::RequestRefused),
+            )
+        };
         let grant = match decision {
             Decision::Allow(grant) => grant,
             Decision::NeedsApproval(needed) => {
+                let refused = refused(&judgement);
                 let needs = (judgement, needed.refusal);
                 return ask_people(broker, caller, asked, (needs, refused)).await;
             }
             Decision::Deny(refusal) => {
-                broker.record_refusal(refused, &refusal).await?;
+                broker.record_refusal(refused(&judgement), &refusal).await?;
                 return Err(refusal);
             }
         };
@@ -137,6 +143,7 @@ async fn decided(
             }) if found.is_none() => found = Some(worse),
             // The agent's own policy wants somebody whom the workspace's does not.
             Err(NotRun { refusal, .. }) if refusal.code == Code::ApprovalRequired => {
+                let refused = refused(&judgement);
                 let needs = (judgement, refusal);
                 return ask_people(broker, caller, asked, (needs, refused)).await;
             }
@@ -150,6 +157,7 @@ async fn decided(
 pub(super) struct Prepared<'a> {
     pub(super) target: &'a Target,
     pub(super) work: Work,
+    pub(super) fingerprint: Fingerprint,
     pub(super) statement: std::sync::Arc<Statement>,
     pub(super) limits: Limits,
     pub(super) reason: Option<String>,
@@ -193,6 +201,7 @@ pub(super) async fn prepare<'a>(
     };
     Ok(Prepared {
         target,
+        fingerprint: work.fingerprint(),
         work,
         statement,
         limits,
@@ -213,7 +222,7 @@ impl Attempt<'_> {
     pub(super) fn decide(&self, found: Option<&Statement>) -> (Judgement, Decision) {
         let Prepared {
             target,
-            work,
+            fingerprint,
             statement,
             limits,
             purpose,
@@ -225,7 +234,7 @@ impl Attempt<'_> {
             standing: &self.broker.principals.of(&self.caller.principal),
             target,
             agent: self.broker.agent.id(),
-            work,
+            work: fingerprint.digest,
             statement,
             found,
             limits: *limits,
@@ -249,6 +258,7 @@ impl Attempt<'_> {
         let Prepared {
             target,
             work,
+            fingerprint,
             statement,
             reason,
             ..
@@ -258,13 +268,13 @@ impl Attempt<'_> {
             .target(target.name.as_str())
             .statement(judged)
             .policy(&judgement.digest, &judgement.rules)
-            .work(&work.digest());
+            .work(&fingerprint.digest);
         let draft = match reason {
             Some(reason) => draft.text("reason", reason),
             None => draft,
         };
-        match work.commitment() {
-            Some(commitment) => draft.params(work.params().len(), &commitment),
+        match &fingerprint.commitment {
+            Some(commitment) => draft.params(work.params().len(), commitment),
             None => draft,
         }
     }

@@ -82,6 +82,15 @@ pub enum Work {
     },
 }
 
+/// What stands for work in documents, tokens and the audit log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Fingerprint {
+    /// The work digest.
+    pub digest: Digest,
+    /// The commitment to the values, where there are any.
+    pub commitment: Option<Digest>,
+}
+
 impl Work {
     /// The statement's text.
     pub fn text(&self) -> &str {
@@ -106,19 +115,32 @@ impl Work {
     /// The canonical encoding: RFC 8785 JSON with the text, the commitment to the values in their
     /// place, and the salt, so that nobody can guess a value or a literal from the digest.
     pub fn canonical(&self) -> Vec<u8> {
-        let Self::Sql { text, salt, .. } = self;
-        canonical_json(&json!({
-            "kind": "sql",
-            "params": self.commitment(),
-            "salt": hex::encode(salt),
-            "text": text,
-            "version": 1,
-        }))
+        self.encoded(self.commitment())
     }
 
     /// The work digest: SHA-256 over [`Work::canonical`].
     pub fn digest(&self) -> Digest {
-        Digest::of(&[&self.canonical()])
+        self.fingerprint().digest
+    }
+
+    /// Digest and commitment together, for those who need both or either more than once.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let commitment = self.commitment();
+        Fingerprint {
+            digest: Digest::of(&[&self.encoded(commitment)]),
+            commitment,
+        }
+    }
+
+    fn encoded(&self, commitment: Option<Digest>) -> Vec<u8> {
+        let Self::Sql { text, salt, .. } = self;
+        canonical_json(&json!({
+            "kind": "sql",
+            "params": commitment,
+            "salt": hex::encode(salt),
+            "text": text,
+            "version": 1,
+        }))
     }
 }
 

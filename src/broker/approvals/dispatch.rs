@@ -121,7 +121,7 @@ async fn grant(
         standing: &broker.principals.of(&caller.principal),
         target,
         agent: broker.agent.id(),
-        work,
+        work: work.digest(),
         statement: &judged,
         found: None,
         limits: document.limits,

@@ -93,6 +93,7 @@ fn document(
     let Prepared {
         target,
         work,
+        fingerprint,
         statement,
         limits,
         reason,
@@ -113,9 +114,9 @@ fn document(
         environment: target.environment.clone(),
         requester: caller.principal.clone(),
         reason: reason.clone(),
-        work: work.digest(),
+        work: fingerprint.digest,
         statement: work.text().to_owned(),
-        params: work.commitment().map(|commitment| ParamsSeal {
+        params: fingerprint.commitment.map(|commitment| ParamsSeal {
             count: u32::try_from(work.params().len()).unwrap_or(u32::MAX),
             commitment,
         }),

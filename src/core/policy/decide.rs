@@ -15,7 +15,7 @@ use crate::core::signer::Vote;
 use crate::core::statement::{Effect, Name, Statement};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
-use crate::core::work::{Digest, Work};
+use crate::core::work::Digest;
 
 /// Everything a decision is made from.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +30,8 @@ pub struct Question<'a> {
     pub target: &'a Target,
     /// Which executor would run it.
     pub agent: &'a AgentId,
-    /// What would run.
-    pub work: &'a Work,
+    /// The digest of the work that would run.
+    pub work: Digest,
     /// What the statement can do.
     pub statement: &'a Statement,
     /// The executor's own judgement, where it has looked already and found worse.
@@ -277,7 +277,7 @@ fn grant(question: &Question<'_>, limits: Limits) -> Grant {
         target: question.target.name.as_str().to_owned(),
         agent: question.agent.clone(),
         purpose: question.purpose,
-        work: question.work.digest(),
+        work: question.work,
         effect: question.effect(),
         reads: names(&question.statement.reads),
         writes: names(&question.statement.writes),

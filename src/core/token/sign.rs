@@ -73,7 +73,7 @@ impl Signer {
         let input = format!(
             "{}.{}",
             self.header,
-            BASE64URL.encode(canonical_json(claims))
+            BASE64URL.encode(serde_json::to_vec(claims).unwrap_or_default())
         );
         let signature = BASE64URL.encode(self.key.sign(input.as_bytes()).to_bytes());
         format!("{input}.{signature}")

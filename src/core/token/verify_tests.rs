@@ -75,7 +75,7 @@ fn grant(work: &Work) -> Grant {
         standing: &Standing::NONE,
         target: &target,
         agent: &agent(1),
-        work,
+        work: work.digest(),
         statement: &statement,
         found: None,
         limits: Limits::DEFAULT,

@@ -155,7 +155,7 @@ impl Runner {
             standing: &Standing::NONE,
             target: &self.target,
             agent: &agent,
-            work: &work,
+            work: work.digest(),
             statement: &statement,
             found: None,
             limits: self.limits,

@@ -179,7 +179,7 @@ fn token(state: &State, clock: &TestClock) -> SignedToken {
         standing: &Standing::NONE,
         target: &target,
         agent: state.agent(),
-        work: &work(),
+        work: work().digest(),
         statement: &statement,
         found: None,
         limits: Limits::DEFAULT,

@@ -301,7 +301,7 @@ async fn order(
         standing: &Standing::NONE,
         target: executor.target(),
         agent: &agent,
-        work: &work,
+        work: work.digest(),
         statement: &judged,
         found: None,
         limits: executor.target().limits,

@@ -126,7 +126,7 @@ impl Rig {
             standing: &Standing::NONE,
             target: self.executor.target(),
             agent: &agent,
-            work: &work,
+            work: work.digest(),
             statement: &statement,
             found: None,
             limits: self.limits,
