@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use ed25519_dalek::SigningKey;
-use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -16,19 +15,21 @@ use crate::core::approval::signature::SignatureError;
 use crate::core::approval::sshsig::{PublicKey, SshSig};
 use crate::core::approval::{
     APPROVAL, BackingError, Document, DocumentError, ParamsSeal, PolicyDigests, Purpose,
-    SignedVerdict, Verdict, VerdictError, verdict,
+    Decision, SignedVerdict, Verdict, VerdictError, verdict,
 };
 use crate::core::engine::Engine;
 use crate::core::ids::{RequestId, TokenId};
 use crate::core::limits::Limits;
-use crate::core::policy::PolicySet;
+use crate::core::policy::{PolicySet, Uncounted};
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::signer::{Presence, Surface};
 use crate::core::time::Timestamp;
+use crate::core::token::TokenError;
 use crate::core::trust::{
     self, KeyKind, Origins, SignedTrust, Signer as TrustedSigner, SignerKey, TrustFile,
 };
 use crate::core::work::Digest;
+use crate::store::Scrutiny;
 
 mod approvals;
 #[path = "../../tests/it/support/authenticator.rs"]
@@ -38,7 +39,9 @@ mod approvals;
     reason = "the tests of `core` may not share with those of `agent`"
 )]
 mod authenticator;
+mod fields;
 mod glass;
+mod trusting;
 
 use authenticator::{HardwareKey, PRESENT};
 
@@ -69,6 +72,11 @@ fn ada_key() -> SigningKey {
 
 fn bob_key() -> SigningKey {
     SigningKey::from_bytes(&[2; 32])
+}
+
+/// Ada's other key.
+fn second_key() -> SigningKey {
+    SigningKey::from_bytes(&[5; 32])
 }
 
 fn dana_key() -> SigningKey {
@@ -119,7 +127,12 @@ fn trust_file() -> TrustFile {
             relay: BTreeSet::new(),
         },
         signers: vec![
-            signer("ada", software(ada_key()), Presence::Passphrase, &both),
+            {
+                let mut ada = signer("ada", software(ada_key()), Presence::Passphrase, &both);
+                let second = signer("ada", software(second_key()), Presence::Passphrase, &both);
+                ada.keys.extend(second.keys);
+                ada
+            },
             signer(
                 "bob",
                 software(bob_key()),
@@ -148,6 +161,11 @@ impl Rig {
     }
 
     async fn with_policy(defences: Defences, policy: Arc<PolicySet>) -> Self {
+        Self::over(Scrutiny::all(), defences, policy).await
+    }
+
+    /// On a state folder that is looked at so closely.
+    async fn over(scrutiny: Scrutiny, defences: Defences, policy: Arc<PolicySet>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("shop.db");
         rusqlite::Connection::open(&database)
@@ -159,7 +177,8 @@ impl Rig {
             .unwrap();
         let clock = Arc::new(Hand(AtomicI64::new(NOW_MS)));
         let shared: Arc<dyn Clock> = Arc::<Hand>::clone(&clock);
-        let state = State::open(&folder.path().join("state"), Arc::clone(&shared)).unwrap();
+        let state = folder.path().join("state");
+        let state = State::open_with(scrutiny, &state, Arc::clone(&shared)).unwrap();
         let mut signed = SignedTrust {
             trust: trust_file(),
             signatures: vec![],
@@ -199,10 +218,14 @@ impl Rig {
         }
     }
 
+    fn database(&self) -> rusqlite::Connection {
+        let database: &Path = &self.folder.path().join("shop.db");
+        rusqlite::Connection::open(database).unwrap()
+    }
+
     /// What another connection sees.
     fn orders(&self) -> Vec<String> {
-        let database: &Path = &self.folder.path().join("shop.db");
-        let connection = rusqlite::Connection::open(database).unwrap();
+        let connection = self.database();
         let mut rows = connection
             .prepare("select status from orders order by id")
             .unwrap();
@@ -408,24 +431,75 @@ async fn refused(rig: &Rig, order: &Order, said: &str) {
     assert!(!log.contains("execution.started"), "{log}");
 }
 
+/// One check of the agent's, by what it says.
+#[derive(Clone, Debug)]
+enum Check {
+    Token(TokenError),
+    Document(DocumentError),
+    Backing(BackingError),
+    Verdict(VerdictError),
+    Count(Uncounted),
+}
+
+impl Check {
+    /// What the refusal says.
+    fn said(&self) -> String {
+        match self {
+            Self::Token(error) => error.to_string(),
+            Self::Document(error) => error.to_string(),
+            Self::Backing(error) => error.to_string(),
+            Self::Verdict(error) => error.to_string(),
+            Self::Count(Uncounted::Forbidden) => "the policy forbids".to_owned(),
+            Self::Count(_) => "needs a human's approval".to_owned(),
+        }
+    }
+
+    fn left_out_of(&self, mut defences: Defences) -> Defences {
+        match self.clone() {
+            Self::Token(error) => defences.token = defences.token.without(error),
+            Self::Document(error) => defences.document = defences.document.without(error),
+            Self::Backing(error) => defences.backing = defences.backing.without(error),
+            Self::Verdict(error) => defences.verdict = defences.verdict.without(error),
+            Self::Count(error) => defences.counting = defences.counting.without(error),
+        }
+        defences
+    }
+}
+
 /// Refused with all defences; works without the one.
 async fn stopped_by(attack: impl Fn(&Rig, &mut Order), check: BackingError) {
-    let rig = Rig::new(Defences::all()).await;
-    let mut order = rig.order();
-    attack(&rig, &mut order);
-    refused(&rig, &order, &check.to_string()).await;
+    let check = match check {
+        BackingError::Verdict(error) => Check::Verdict(error),
+        BackingError::Malformed(error) => Check::Document(error),
+        other => Check::Backing(other),
+    };
+    held_by(PolicySet::agent_default(), attack, &[check]).await;
+}
 
-    let mut defences = Defences::all();
-    if let BackingError::Verdict(error) = check {
-        defences.verdict = defences.verdict.without(error);
-    } else if let BackingError::Malformed(error) = check {
-        defences.document = defences.document.without(error);
-    } else {
-        defences.backing = defences.backing.without(check);
+/// Each of these checks is enough alone, and without all of them the attack works.
+async fn held_by(policy: Arc<PolicySet>, attack: impl Fn(&Rig, &mut Order), checks: &[Check]) {
+    let attacked = async |defences: Defences| {
+        let rig = Rig::with_policy(defences, Arc::clone(&policy)).await;
+        let mut order = rig.order();
+        attack(&rig, &mut order);
+        (rig, order)
+    };
+    let (rig, order) = attacked(Defences::all()).await;
+    refused(&rig, &order, "").await;
+    for (number, alone) in checks.iter().enumerate() {
+        let others = checks.iter().enumerate().filter(|(at, _)| *at != number);
+        let defences = others.fold(Defences::all(), |left, (_, one)| one.left_out_of(left));
+        let (rig, order) = attacked(defences).await;
+        refused(&rig, &order, &alone.said()).await;
     }
-    let rig = Rig::new(defences).await;
-    let mut order = rig.order();
-    attack(&rig, &mut order);
+    let none = checks
+        .iter()
+        .fold(Defences::all(), |left, one| one.left_out_of(left));
+    let (rig, order) = attacked(none).await;
     rig.run(&order).await.unwrap();
-    assert_ne!(rig.orders(), BEFORE);
+    assert_ne!(rig.orders(), BEFORE, "without {checks:?}");
+}
+
+fn policy(text: &str) -> Arc<PolicySet> {
+    Arc::new(PolicySet::load(text, "test.cedar", None).unwrap())
 }

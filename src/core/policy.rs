@@ -26,5 +26,5 @@ pub use judgement::{Denial, Judgement, Outcome, Settlement, strictest};
 pub use principals::Principals;
 pub use problem::{Problem, Problems};
 pub use reach::OutOfReach;
-pub use requirement::{ANYONE, Progress, Requirement, Step, StepProgress, Surfaces};
+pub use requirement::{ANYONE, Progress, Requirement, Step, StepProgress, Surfaces, Uncounted};
 pub use set::{AGENT_DEFAULT, Explanation, PolicySet, STARTER};
