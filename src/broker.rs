@@ -7,6 +7,8 @@ pub mod collect;
 pub mod health;
 pub mod requests;
 pub mod reviews;
+#[cfg(test)]
+mod rig;
 pub mod submit;
 pub mod turns;
 pub mod votes;

@@ -14,8 +14,8 @@ use crate::core::approval::document::VERSION;
 use crate::core::approval::signature::SignatureError;
 use crate::core::approval::sshsig::{PublicKey, SshSig};
 use crate::core::approval::{
-    APPROVAL, BackingError, Document, DocumentError, ParamsSeal, PolicyDigests, Purpose,
-    Decision, SignedVerdict, Verdict, VerdictError, verdict,
+    APPROVAL, BackingError, Decision, Document, DocumentError, ParamsSeal, PolicyDigests, Purpose,
+    SignedVerdict, Verdict, VerdictError, verdict,
 };
 use crate::core::engine::Engine;
 use crate::core::ids::{RequestId, TokenId};
@@ -218,14 +218,10 @@ impl Rig {
         }
     }
 
-    fn database(&self) -> rusqlite::Connection {
-        let database: &Path = &self.folder.path().join("shop.db");
-        rusqlite::Connection::open(database).unwrap()
-    }
-
     /// What another connection sees.
     fn orders(&self) -> Vec<String> {
-        let connection = self.database();
+        let database: &Path = &self.folder.path().join("shop.db");
+        let connection = rusqlite::Connection::open(database).unwrap();
         let mut rows = connection
             .prepare("select status from orders order by id")
             .unwrap();

@@ -13,8 +13,8 @@ use crate::store::error::{BeginError, StoreError};
 use crate::store::log::writer::Writer;
 use crate::store::log::{Dispatched, Sealed, Start};
 use crate::store::notices::{Leased, Step, table as notices};
-use crate::store::requests::{Damaged, RequestError};
 use crate::store::requests::row;
+use crate::store::requests::{Damaged, RequestError};
 
 /// How many expired requests are recorded along with another deed.
 const SWEEP: u32 = 100;
