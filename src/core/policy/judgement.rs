@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::checks::Checks;
 use crate::core::limits::Limits;
-use crate::core::policy::requirement::{Progress, Requirement, Uncounted};
+use crate::core::policy::requirement::{Progress, Requirement};
+use crate::core::policy::uncounted::Uncounted;
 use crate::core::principal::Principal;
 use crate::core::review::Finding;
 use crate::core::signer::Vote;
