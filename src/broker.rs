@@ -7,8 +7,6 @@ pub mod collect;
 pub mod health;
 pub mod requests;
 pub mod reviews;
-#[cfg(test)]
-mod rig;
 pub mod submit;
 pub mod turns;
 pub mod votes;
@@ -99,3 +97,6 @@ impl Broker {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,8 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::*;
-use crate::broker::rig::{Rig, change};
 use crate::broker::submit::submit;
+use crate::broker::tests::rig::{Rig, change};
 use crate::core::approval::sshsig::SshSig;
 use crate::core::approval::{
     APPROVAL, Decision, Defences, SignedVerdict, Verdict, VerdictError, verdict,

@@ -1,7 +1,7 @@
 //! Filing what breaks the glass: who may, who may not, and what stops them when the first check is left out.
 
 use super::*;
-use crate::broker::rig::{Rig, change};
+use crate::broker::tests::rig::{Rig, change};
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::store::Filter as Entries;
 use crate::store::requests::Filter;

@@ -27,20 +27,24 @@ use crate::ids::Ids;
 use crate::policies::Policies;
 use crate::store::State;
 
-pub(super) struct Rig {
-    pub(super) folder: tempfile::TempDir,
-    pub(super) broker: Broker,
+pub(in crate::broker) struct Rig {
+    pub(in crate::broker) folder: tempfile::TempDir,
+    pub(in crate::broker) broker: Broker,
 }
 
 impl Rig {
     /// Ada is trusted, and marked for breaking the glass if so wanted.
-    pub(super) async fn new(marked: bool) -> Self {
+    pub(in crate::broker) async fn new(marked: bool) -> Self {
         Self::with(marked, Defences::all(), PolicySet::starter()).await
     }
 
     /// The same, with these defences of the agent and this policy of the workspace. There is one order,
     /// which is `open`.
-    pub(super) async fn with(marked: bool, defences: Defences, policy: Arc<PolicySet>) -> Self {
+    pub(in crate::broker) async fn with(
+        marked: bool,
+        defences: Defences,
+        policy: Arc<PolicySet>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("shop.db");
         let connection = rusqlite::Connection::open(&database).unwrap();
@@ -93,7 +97,7 @@ impl Rig {
     }
 
     /// What another connection finds of the order.
-    pub(super) fn order(&self) -> String {
+    pub(in crate::broker) fn order(&self) -> String {
         let database = self.folder.path().join("shop.db");
         let connection = rusqlite::Connection::open(database).unwrap();
         let status = "select status from orders where id = 1";
@@ -102,7 +106,7 @@ impl Rig {
 }
 
 /// Asks to close the order.
-pub(super) fn change(reason: Option<&str>) -> SqlAsk {
+pub(in crate::broker) fn change(reason: Option<&str>) -> SqlAsk {
     SqlAsk {
         sql: "update orders set status = 'closed'".into(),
         params: Vec::new(),
