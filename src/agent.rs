@@ -21,9 +21,7 @@ use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::answer::{Column, Row};
-use crate::core::approval::{
-    Backing, Decision, Defences, Executing, VerifiedVerdict, check_backing,
-};
+use crate::core::approval::{Backing, Defences, Executing, approvals, check_backing};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::{AgentId, HandleId};
 use crate::core::policy::{Judgement, Principals};
@@ -251,7 +249,9 @@ impl Agent {
         cancel: CancellationToken,
     ) -> Result<Report, NotRun> {
         let keys = self.state.token_keys().map_err(Refusal::from)?;
-        let verified = match keys.verifier.verify(token, work, self.clock.now()) {
+        let checks = &self.defences.token;
+        let now = self.clock.now();
+        let verified = match keys.verifier.verify_with(checks, token, work, now) {
             Ok(verified) => verified,
             Err(error) => {
                 let refusal = Refusal::from(error);
@@ -333,7 +333,8 @@ impl Agent {
         };
         let votes = self.votes((claims, backing), &here)?;
         let judgement = policy::judge(self, (&claims.sub, claims.purpose), target, &statement);
-        policy::approvals_met(&judgement, &votes, &claims.sub, (target, &statement))?;
+        let counted = (&self.defences.counting, votes.as_slice());
+        policy::approvals_met(&judgement, counted, &claims.sub, (target, &statement))?;
         Ok(Judged {
             executor: Arc::clone(executor),
             statement,
@@ -358,10 +359,7 @@ impl Agent {
             trust.as_deref(),
             self.clock.now(),
         )?;
-        let approvals = verdicts
-            .iter()
-            .filter(|verdict| verdict.decision() == Decision::Approve);
-        Ok(approvals.map(VerifiedVerdict::vote).collect())
+        Ok(approvals(&self.defences.counting, &verdicts))
     }
 
     /// From the intent to the outcome, both of them recorded.

@@ -97,3 +97,6 @@ impl Broker {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

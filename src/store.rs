@@ -35,9 +35,10 @@ pub use requests::{RequestError, Requests, open_reviews};
 pub use trust::PinnedError;
 
 use crate::core::audit::{Draft, EventKind};
+use crate::core::checks::Checks;
 use crate::core::ids::{AgentId, RequestId};
 use crate::core::time::{Clock, Timestamp};
-use crate::core::trust::{SignedTrust, TrustFile};
+use crate::core::trust::{SignedTrust, TrustError, TrustFile};
 use crate::core::work::{Digest, Salt};
 use folder::Folder;
 use keys::TokenKeyring;
@@ -48,6 +49,26 @@ use trust::TrustChain;
 
 /// The workspace of local mode.
 pub const WORKSPACE: &str = "local";
+
+/// What is checked of what lies in a state folder; outside of tests there is no other value than
+/// everything.
+#[derive(Clone, Debug)]
+pub struct Scrutiny {
+    /// Those of each trust file.
+    pub trust: Checks<TrustError>,
+    /// Those of each request's record, by what [`requests::Damaged`] says of it.
+    pub records: Checks<&'static str>,
+}
+
+impl Scrutiny {
+    /// Every check.
+    pub fn all() -> Self {
+        Self {
+            trust: Checks::all(),
+            records: Checks::all(),
+        }
+    }
+}
 
 /// An open state folder. Clones share it.
 #[derive(Clone)]
@@ -85,7 +106,7 @@ impl State {
 
     /// The trust file that is pinned in a folder, which is not opened, nor made if there is none.
     pub fn trust_in(path: &Path) -> Result<Option<Arc<TrustFile>>, PinnedError> {
-        TrustChain::new(&Folder::at(path)).now()
+        TrustChain::new(&Folder::at(path), Checks::all()).now()
     }
 
     /// How many requests wait for people in a folder, which is not opened; there is one if
@@ -96,6 +117,16 @@ impl State {
 
     /// Opens a state folder, and makes it with all that belongs in it if there is none.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        Self::open_with(Scrutiny::all(), path, clock)
+    }
+
+    /// [`State::open`] with these checks; outside of tests there is no other value than all of them.
+    pub fn open_with(
+        scrutiny: Scrutiny,
+        path: &Path,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let Scrutiny { trust, records } = scrutiny;
         let folder = Folder::open(path)?;
         let lock = folder.lock()?;
         let now = clock.now();
@@ -119,6 +150,7 @@ impl State {
             birth,
             place: Place::new(&folder)?,
             clock: Arc::clone(&clock),
+            records: records.clone(),
         };
         let keeper = Keeper::new(folder.clone(), WORKSPACE, Arc::clone(&clock));
         let log = Log::start(writer, keeper, folder.clone())?;
@@ -131,14 +163,14 @@ impl State {
         }
         let notices = Notices::new(log.door(), database.clone(), Arc::clone(&clock));
         let place = (database, WORKSPACE.to_owned());
-        let requests = Requests::new(log.door(), place, Arc::clone(&clock), values_key);
+        let requests = Requests::new(log.door(), place, Arc::clone(&clock), (values_key, records));
         if !overdue.is_empty() {
             requests.sweep();
         }
         let token_keys = TokenKeyring::new(folder.clone(), agent.clone(), Arc::clone(&clock));
         Ok(Self {
             inner: Arc::new(Inner {
-                trust: TrustChain::new(&folder),
+                trust: TrustChain::new(&folder, trust),
                 folder,
                 clock,
                 agent,

@@ -3,8 +3,9 @@
 
 use crate::agent::Agent;
 use crate::core::approval::Purpose;
+use crate::core::checks::Checks;
 use crate::core::policy::decide::{denied, describe, needs_approval};
-use crate::core::policy::{Facts, Judgement, Settlement};
+use crate::core::policy::{Facts, Judgement, Settlement, Uncounted};
 use crate::core::principal::Principal;
 use crate::core::refusal::Refusal;
 use crate::core::signer::Vote;
@@ -38,13 +39,13 @@ pub(super) fn judge(
 /// signatures that this agent has verified itself, against its own trust file.
 pub(super) fn approvals_met(
     judgement: &Judgement,
-    votes: &[Vote],
+    (checks, votes): (&Checks<Uncounted>, &[Vote]),
     requester: &Principal,
     (target, statement): (&Target, &Statement),
 ) -> Result<(), Refusal> {
     let effect = statement.effect;
     let what = describe(statement, effect);
-    match judgement.settle(votes, requester) {
+    match judgement.settle_with(checks, votes, requester) {
         Settlement::Settled => Ok(()),
         Settlement::Waiting(_) => Err(needs_approval(judgement, target, effect, &what)),
         Settlement::Denied(denial) => Err(denied(judgement, denial, target, &what)),

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use ed25519_dalek::SigningKey;
-use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -15,20 +14,22 @@ use crate::core::approval::document::VERSION;
 use crate::core::approval::signature::SignatureError;
 use crate::core::approval::sshsig::{PublicKey, SshSig};
 use crate::core::approval::{
-    APPROVAL, BackingError, Document, DocumentError, ParamsSeal, PolicyDigests, Purpose,
+    APPROVAL, BackingError, Decision, Document, DocumentError, ParamsSeal, PolicyDigests, Purpose,
     SignedVerdict, Verdict, VerdictError, verdict,
 };
 use crate::core::engine::Engine;
 use crate::core::ids::{RequestId, TokenId};
 use crate::core::limits::Limits;
-use crate::core::policy::PolicySet;
+use crate::core::policy::{PolicySet, Uncounted};
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::signer::{Presence, Surface};
 use crate::core::time::Timestamp;
+use crate::core::token::TokenError;
 use crate::core::trust::{
     self, KeyKind, Origins, SignedTrust, Signer as TrustedSigner, SignerKey, TrustFile,
 };
 use crate::core::work::Digest;
+use crate::store::Scrutiny;
 
 mod approvals;
 #[path = "../../tests/it/support/authenticator.rs"]
@@ -38,9 +39,13 @@ mod approvals;
     reason = "the tests of `core` may not share with those of `agent`"
 )]
 mod authenticator;
+mod checks;
+mod fields;
 mod glass;
+mod trusting;
 
 use authenticator::{HardwareKey, PRESENT};
+use checks::{Check, held_by, stopped_by};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const SQL: &str = "update orders set status = $1 where id = 1";
@@ -69,6 +74,11 @@ fn ada_key() -> SigningKey {
 
 fn bob_key() -> SigningKey {
     SigningKey::from_bytes(&[2; 32])
+}
+
+/// Ada's other key.
+fn second_key() -> SigningKey {
+    SigningKey::from_bytes(&[5; 32])
 }
 
 fn dana_key() -> SigningKey {
@@ -119,7 +129,12 @@ fn trust_file() -> TrustFile {
             relay: BTreeSet::new(),
         },
         signers: vec![
-            signer("ada", software(ada_key()), Presence::Passphrase, &both),
+            {
+                let mut ada = signer("ada", software(ada_key()), Presence::Passphrase, &both);
+                let second = signer("ada", software(second_key()), Presence::Passphrase, &both);
+                ada.keys.extend(second.keys);
+                ada
+            },
             signer(
                 "bob",
                 software(bob_key()),
@@ -148,6 +163,11 @@ impl Rig {
     }
 
     async fn with_policy(defences: Defences, policy: Arc<PolicySet>) -> Self {
+        Self::over(Scrutiny::all(), defences, policy).await
+    }
+
+    /// On a state folder that is looked at so closely.
+    async fn over(scrutiny: Scrutiny, defences: Defences, policy: Arc<PolicySet>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("shop.db");
         rusqlite::Connection::open(&database)
@@ -159,7 +179,8 @@ impl Rig {
             .unwrap();
         let clock = Arc::new(Hand(AtomicI64::new(NOW_MS)));
         let shared: Arc<dyn Clock> = Arc::<Hand>::clone(&clock);
-        let state = State::open(&folder.path().join("state"), Arc::clone(&shared)).unwrap();
+        let state = folder.path().join("state");
+        let state = State::open_with(scrutiny, &state, Arc::clone(&shared)).unwrap();
         let mut signed = SignedTrust {
             trust: trust_file(),
             signatures: vec![],
@@ -408,24 +429,6 @@ async fn refused(rig: &Rig, order: &Order, said: &str) {
     assert!(!log.contains("execution.started"), "{log}");
 }
 
-/// Refused with all defences; works without the one.
-async fn stopped_by(attack: impl Fn(&Rig, &mut Order), check: BackingError) {
-    let rig = Rig::new(Defences::all()).await;
-    let mut order = rig.order();
-    attack(&rig, &mut order);
-    refused(&rig, &order, &check.to_string()).await;
-
-    let mut defences = Defences::all();
-    if let BackingError::Verdict(error) = check {
-        defences.verdict = defences.verdict.without(error);
-    } else if let BackingError::Malformed(error) = check {
-        defences.document = defences.document.without(error);
-    } else {
-        defences.backing = defences.backing.without(check);
-    }
-    let rig = Rig::new(defences).await;
-    let mut order = rig.order();
-    attack(&rig, &mut order);
-    rig.run(&order).await.unwrap();
-    assert_ne!(rig.orders(), BEFORE);
+fn policy(text: &str) -> Arc<PolicySet> {
+    Arc::new(PolicySet::load(text, "test.cedar", None).unwrap())
 }

@@ -133,3 +133,6 @@ pub async fn settle(
         Err(standing(&request))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ pub mod verify;
 pub mod webauthn;
 
 pub use crate::core::signer::Decision;
-pub use backing::{Backing, BackingError, Defences, Executing, check_backing};
+pub use backing::{Backing, BackingError, Defences, Executing, approvals, check_backing};
 pub use document::{Document, DocumentError, ParamsSeal, PolicyDigests, Purpose};
 pub use review::{
     Finding, ReviewError, ReviewVerdict, SignedReview, VerifiedReview, verify_review,

@@ -18,6 +18,7 @@ pub mod reach;
 mod reader;
 pub mod requirement;
 pub mod set;
+pub mod uncounted;
 mod words;
 
 pub use decide::{Approved, Decision, Grant, Needed, Question, decide};
@@ -28,3 +29,4 @@ pub use problem::{Problem, Problems};
 pub use reach::OutOfReach;
 pub use requirement::{ANYONE, Progress, Requirement, Step, StepProgress, Surfaces};
 pub use set::{AGENT_DEFAULT, Explanation, PolicySet, STARTER};
+pub use uncounted::Uncounted;

@@ -9,7 +9,7 @@ pub mod fault;
 pub mod file;
 pub mod proposal;
 
-pub use chain::{TrustError, first, next};
+pub use chain::{TrustError, first, first_with, next, next_with};
 pub use fault::Fault;
 pub use file::{KeyKind, LONGEST, Origins, Purpose, SignedTrust, Signer, SignerKey, TrustFile};
 pub use proposal::{Proposal, ProposalError, SignedProposal};

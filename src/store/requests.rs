@@ -23,6 +23,7 @@ use tokio::time::Instant;
 pub use error::{Damaged, RequestError};
 pub use list::{Filter, Page, Summary};
 
+use crate::core::checks::Checks;
 use crate::core::ids::RequestId;
 use crate::core::principal::Principal;
 use crate::core::refusal::Refusal;
@@ -51,6 +52,8 @@ struct Inner {
     workspace: String,
     clock: Arc<dyn Clock>,
     key: ValuesKey,
+    /// What is checked of each record that is read.
+    records: Checks<&'static str>,
     /// Opened when it is first needed.
     reading: Mutex<Option<Connection>>,
     watcher: Watcher,
@@ -70,7 +73,7 @@ impl Requests {
         door: Arc<Door>,
         (path, workspace): (PathBuf, String),
         clock: Arc<dyn Clock>,
-        key: ValuesKey,
+        (key, records): (ValuesKey, Checks<&'static str>),
     ) -> Self {
         let inner = Inner {
             door,
@@ -79,6 +82,7 @@ impl Requests {
             workspace,
             clock,
             key,
+            records,
             reading: Mutex::new(None),
         };
         Self {
@@ -133,17 +137,17 @@ impl Requests {
 
     /// The request as it is now. Blocks; from async code, call it through `spawn_blocking`.
     pub fn get(&self, id: &RequestId) -> Result<Request, RequestError> {
-        let workspace = &self.inner.workspace;
-        let request = self.read(|connection| row::load(connection, workspace, id))?;
+        let how = (self.inner.workspace.as_str(), &self.inner.records);
+        let request = self.read(|connection| row::load(connection, how, id))?;
         let request = request.ok_or_else(|| RequestError::NotFound(id.clone()))??;
         Ok(request.as_of(self.inner.clock.now()))
     }
 
     /// The requests that a filter lets through, as they are now. Blocks, like [`Requests::get`].
     pub fn list(&self, filter: &Filter) -> Result<Page, RequestError> {
-        let workspace = &self.inner.workspace;
+        let how = (self.inner.workspace.as_str(), &self.inner.records);
         let now = self.inner.clock.now();
-        Ok(self.read(|connection| list::page(connection, workspace, filter, now))?)
+        Ok(self.read(|connection| list::page(connection, how, filter, now))?)
     }
 
     /// How many requests wait for people now, of one requester or of all. Blocks, like

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::core::approval::verify::CLOCK_SKEW_MS;
+use crate::core::checks::Checks;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::time::Timestamp;
-use crate::core::trust::{SignedTrust, TrustError, TrustFile, first, next};
+use crate::core::trust::{SignedTrust, TrustError, TrustFile, first_with, next_with};
 use crate::store::error::StoreError;
 use crate::store::folder::{Folder, private_folder, read_private};
 
@@ -67,13 +68,15 @@ type Pinned = Result<Option<Arc<TrustFile>>, PinnedError>;
 #[derive(Debug)]
 pub(super) struct TrustChain {
     folder: PathBuf,
+    checks: Checks<TrustError>,
     seen: Mutex<Option<(Vec<Stamp>, Pinned)>>,
 }
 
 impl TrustChain {
-    pub(super) fn new(folder: &Folder) -> Self {
+    pub(super) fn new(folder: &Folder, checks: Checks<TrustError>) -> Self {
         Self {
             folder: folder.trust(),
+            checks,
             seen: Mutex::new(None),
         }
     }
@@ -120,15 +123,15 @@ impl TrustChain {
             return Err(PinnedError::Future);
         }
         let Some(current) = self.now()? else {
-            first(candidate, now)?;
-            first(candidate, made)?;
+            first_with(&self.checks, candidate, now)?;
+            first_with(&self.checks, candidate, made)?;
             return Ok(());
         };
         if candidate.trust.created_ms < current.created_ms {
             return Err(PinnedError::Past);
         }
-        next(&current, candidate, now)?;
-        next(&current, candidate, made)?;
+        next_with(&self.checks, &current, candidate, now)?;
+        next_with(&self.checks, &current, candidate, made)?;
         Ok(())
     }
 
@@ -186,8 +189,8 @@ impl TrustChain {
             let signed = signed.map_err(|error| broken(error.to_string()))?;
             let made = Timestamp::from_unix_ms(signed.trust.created_ms);
             let found = match &current {
-                None => first(&signed, made),
-                Some(current) => next(current, &signed, made),
+                None => first_with(&self.checks, &signed, made),
+                Some(current) => next_with(&self.checks, current, &signed, made),
             };
             current = Some(found.map_err(|error| broken(error.to_string()))?);
         }

@@ -1,93 +1,12 @@
 //! Filing what breaks the glass: who may, who may not, and what stops them when the first check is left out.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
-
-use ed25519_dalek::SigningKey;
-
 use super::*;
-use crate::agent::{Agent, Pages, Parts};
-use crate::clock::SystemClock;
-use crate::core::approval::Defences;
-use crate::core::approval::sshsig::PublicKey;
-use crate::core::engine::Engine;
-use crate::core::limits::Limits;
-use crate::core::policy::PolicySet;
+use crate::broker::tests::rig::{Rig, change};
 use crate::core::principal::{Principal, PrincipalKind};
-use crate::core::review::Settings;
-use crate::core::signer::Presence;
-use crate::core::statement::Effect;
-use crate::core::target::Target;
-use crate::core::time::Clock;
-use crate::core::trust::{KeyKind, Origins, SignedTrust, Signer, SignerKey, TrustFile};
-use crate::exec::{Executor, ParsePool};
-use crate::ids::Ids;
-use crate::policies::Policies;
+use crate::store::Filter as Entries;
 use crate::store::requests::Filter;
-use crate::store::{Filter as Entries, State};
-
-struct Rig {
-    _folder: tempfile::TempDir,
-    broker: Broker,
-}
 
 impl Rig {
-    /// Ada is trusted, and marked for breaking the glass if so wanted.
-    async fn new(marked: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let database = folder.path().join("shop.db");
-        let connection = rusqlite::Connection::open(&database).unwrap();
-        let table = "create table orders (id integer primary key, status text)";
-        connection.execute_batch(table).unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let state = State::open(&folder.path().join("state"), Arc::clone(&clock)).unwrap();
-        state
-            .install_trust(trust(marked, clock.now().unix_ms()))
-            .await
-            .unwrap();
-        let parser = Arc::new(ParsePool::start().unwrap());
-        let target = target();
-        let settings = crate::exec::Settings {
-            target: target.clone(),
-            url: format!("sqlite:{}", database.display()).into(),
-            allow_privileged_login: false,
-        };
-        let executor = Executor::new(settings, Arc::clone(&parser)).unwrap();
-        let ids = Ids::new(Arc::clone(&clock)).unwrap();
-        let handles = ids.clone();
-        let pages = Pages::new(Arc::clone(&clock), Box::new(move || handles.handle()));
-        let policies = |set| Arc::new(Policies::built_in(set, Arc::clone(&clock)));
-        let agent = Agent::new(Parts {
-            executors: BTreeMap::from([("shop".to_owned(), Arc::new(executor))]),
-            parser: Arc::clone(&parser),
-            state: state.clone(),
-            pages: Arc::new(pages),
-            policies: policies(PolicySet::agent_default()),
-            review: Settings::DEFAULT,
-            defences: Defences::all(),
-            principals: Arc::default(),
-            clock: Arc::clone(&clock),
-        });
-        let broker = Broker {
-            targets: vec![target],
-            agent: Arc::new(agent),
-            state,
-            parser,
-            ids,
-            policies: policies(PolicySet::starter()),
-            review: Settings::DEFAULT,
-            approval_wait: Duration::from_secs(1),
-            principals: Arc::default(),
-            turns: crate::broker::Turns::default(),
-            clock: Arc::clone(&clock),
-        };
-        Self {
-            _folder: folder,
-            broker,
-        }
-    }
-
     async fn file(
         &self,
         checks: &Checks<DocumentError>,
@@ -97,15 +16,7 @@ impl Rig {
         let caller = Caller {
             principal: Principal::new(kind, "zoe"),
         };
-        let ask = SqlAsk {
-            sql: "update orders set status = 'open'".into(),
-            params: Vec::new(),
-            target: None,
-            reason: reason.map(str::to_owned),
-            max_rows: None,
-            timeout_ms: None,
-        };
-        file_with(checks, &self.broker, &caller, ask).await
+        file_with(checks, &self.broker, &caller, change(reason)).await
     }
 
     /// Nothing was filed, and that is marked in the log.
@@ -124,55 +35,6 @@ impl Rig {
             assert!(format!("{entry:?}").contains("break_glass"), "{entry:?}");
         }
     }
-}
-
-fn target() -> Target {
-    Target {
-        name: "shop".parse().unwrap(),
-        engine: Engine::Sqlite,
-        environment: "staging".into(),
-        labels: BTreeMap::new(),
-        allow: BTreeSet::from([Effect::Read]),
-        limits: Limits::DEFAULT,
-        trusted: BTreeSet::new(),
-        sync_reads: false,
-    }
-}
-
-fn trust(marked: bool, now: i64) -> SignedTrust {
-    let key = SigningKey::from_bytes(&[1; 32]);
-    let glass = marked.then_some(trust::Purpose::BreakGlass);
-    let signer = Signer {
-        name: Principal::new(PrincipalKind::Human, "ada"),
-        groups: BTreeSet::from(["owner".to_owned()]),
-        purposes: [trust::Purpose::Approve, trust::Purpose::Trust]
-            .into_iter()
-            .chain(glass)
-            .collect(),
-        valid_from_ms: now - 1_000,
-        valid_until_ms: None,
-        keys: vec![SignerKey {
-            kind: KeyKind::Ssh,
-            public: PublicKey::ed25519(key.verifying_key()).unwrap(),
-            presence: Presence::Passphrase,
-            user_verification: false,
-            label: "key".into(),
-        }],
-    };
-    let mut first = SignedTrust {
-        trust: TrustFile {
-            format: 1,
-            version: 1,
-            previous: None,
-            created_ms: now,
-            admin_quorum: 1,
-            origins: Origins::default(),
-            signers: vec![signer],
-        },
-        signatures: Vec::new(),
-    };
-    first.sign(&key).unwrap();
-    first
 }
 
 const WHY: Option<&str> = Some("orders are stuck");

@@ -10,11 +10,13 @@ use crate::core::approval::verify::{VerdictError, VerifiedVerdict, verify_with};
 use crate::core::checks::Checks;
 use crate::core::ids::AgentId;
 use crate::core::limits::Limits;
+use crate::core::policy::Uncounted;
 use crate::core::principal::PrincipalKind;
 use crate::core::refusal::{Code, Refusal};
+use crate::core::signer::{Decision, Vote};
 use crate::core::statement::{Name, Statement};
 use crate::core::time::Timestamp;
-use crate::core::token::Claims;
+use crate::core::token::{Claims, TokenError};
 use crate::core::trust::TrustFile;
 use crate::core::work::{Digest, Work};
 
@@ -156,21 +158,27 @@ impl From<BackingError> for Refusal {
 /// The checks of an executor; outside of tests there is no other value than all of them.
 #[derive(Clone, Debug)]
 pub struct Defences {
+    /// Those of the token.
+    pub token: Checks<TokenError>,
     /// Those of the document by itself.
     pub document: Checks<DocumentError>,
     /// Those of the document and the token.
     pub backing: Checks<BackingError>,
     /// Those of each verdict.
     pub verdict: Checks<VerdictError>,
+    /// What is counted, and how much of it is enough.
+    pub counting: Checks<Uncounted>,
 }
 
 impl Defences {
     /// Every check.
     pub fn all() -> Self {
         Self {
+            token: Checks::all(),
             document: Checks::all(),
             backing: Checks::all(),
             verdict: Checks::all(),
+            counting: Checks::all(),
         }
     }
 }
@@ -207,6 +215,16 @@ pub fn check_backing(
         |signed: &SignedVerdict| verify_with(&defences.verdict, signed, &document, trust, now);
     let verdicts: Result<Vec<_>, _> = backing.verdicts.iter().map(verify).collect();
     Ok(verdicts?)
+}
+
+/// The votes of those who approve; whoever rejects is not counted.
+pub fn approvals(checks: &Checks<Uncounted>, verdicts: &[VerifiedVerdict]) -> Vec<Vote> {
+    let approves = |verdict: &&VerifiedVerdict| {
+        let yes = verdict.decision() == Decision::Approve;
+        checks.demand(yes, Uncounted::Decision).is_ok()
+    };
+    let approving = verdicts.iter().filter(approves);
+    approving.map(VerifiedVerdict::vote).collect()
 }
 
 /// The document is about exactly this order, here.

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::checks::Checks;
 use crate::core::limits::Limits;
 use crate::core::policy::requirement::{Progress, Requirement};
+use crate::core::policy::uncounted::Uncounted;
 use crate::core::principal::Principal;
 use crate::core::review::Finding;
 use crate::core::signer::Vote;
@@ -83,16 +85,32 @@ pub enum Settlement {
 impl Judgement {
     /// Holds the votes against what is required.
     pub fn settle(&self, votes: &[Vote], requester: &Principal) -> Settlement {
+        self.settle_with(&Checks::all(), votes, requester)
+    }
+
+    /// [`Judgement::settle`] with these checks; outside of tests there is no other value than all of
+    /// them.
+    pub fn settle_with(
+        &self,
+        checks: &Checks<Uncounted>,
+        votes: &[Vote],
+        requester: &Principal,
+    ) -> Settlement {
         match &self.outcome {
             Outcome::Allow => Settlement::Settled,
-            Outcome::Deny(denial) => Settlement::Denied(*denial),
+            Outcome::Deny(denial) => match checks.demand(false, Uncounted::Forbidden) {
+                Ok(()) => Settlement::Settled,
+                Err(_) => Settlement::Denied(*denial),
+            },
             Outcome::Ask(requirements) => {
-                let counted = requirements.iter().map(|one| one.met_by(votes, requester));
+                let counted = requirements
+                    .iter()
+                    .map(|one| one.met_with(checks, votes, requester));
                 let progress: Vec<_> = counted.collect();
-                if progress.is_empty() || !progress.iter().all(Progress::is_met) {
-                    Settlement::Waiting(progress)
-                } else {
-                    Settlement::Settled
+                let met = !progress.is_empty() && progress.iter().all(Progress::is_met);
+                match checks.demand(met, Uncounted::Quorum) {
+                    Ok(()) => Settlement::Settled,
+                    Err(_) => Settlement::Waiting(progress),
                 }
             }
         }

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::checks::Checks;
+use crate::core::policy::uncounted::Uncounted;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::signer::{Presence, Surface, Vote};
 
@@ -89,7 +91,18 @@ impl Requirement {
     ///
     /// Two persons who share one key count as one.
     pub fn met_by(&self, votes: &[Vote], requester: &Principal) -> Progress {
-        let counted = self.counting(votes, requester);
+        self.met_with(&Checks::all(), votes, requester)
+    }
+
+    /// [`Requirement::met_by`] with these checks; outside of tests there is no other value than all of
+    /// them.
+    pub fn met_with(
+        &self,
+        checks: &Checks<Uncounted>,
+        votes: &[Vote],
+        requester: &Principal,
+    ) -> Progress {
+        let counted = self.counting(checks, votes, requester);
         let slots: Vec<usize> = (0..)
             .zip(&self.steps)
             .flat_map(|(at, step)| (0..step.count).map(move |_| at))
@@ -130,38 +143,73 @@ impl Requirement {
 
     /// Why this person's approval would not count, in words for them; nothing if it would.
     pub fn objection(&self, vote: &Vote, requester: &Principal) -> Option<String> {
-        if vote.signer.kind() != PrincipalKind::Human {
-            return Some("only a human can approve".to_owned());
-        }
-        if vote.signer == *requester && !self.own_requests {
-            return Some("nobody approves their own request".to_owned());
-        }
-        if vote.presence > self.presence {
-            let wanted = match self.presence {
-                Presence::Hardware => "a key whose hardware proves that somebody is there",
-                Presence::Passphrase | Presence::Unattended => "a key that a passphrase protects",
-            };
-            return Some(format!("this needs {wanted}"));
-        }
-        if !self.surfaces.accept(vote.surface) {
-            return Some(format!("this has to be signed on {}", self.surfaces));
-        }
-        let wanted = self.steps.iter().map(|step| step.group.as_str());
-        if !wanted.clone().any(|group| is_in(group, &vote.groups)) {
-            let groups: Vec<&str> = wanted.collect();
-            return Some(format!("this needs somebody of {}", groups.join(" or ")));
-        }
-        None
+        let because = self.admits(&Checks::all(), vote, requester).err()?;
+        Some(match because {
+            Uncounted::Presence => {
+                let wanted = match self.presence {
+                    Presence::Hardware => "a key whose hardware proves that somebody is there",
+                    Presence::Passphrase | Presence::Unattended => {
+                        "a key that a passphrase protects"
+                    }
+                };
+                format!("this needs {wanted}")
+            }
+            Uncounted::Surface => format!("this has to be signed on {}", self.surfaces),
+            Uncounted::Group => {
+                let groups: Vec<&str> = self.groups().collect();
+                format!("this needs somebody of {}", groups.join(" or "))
+            }
+            Uncounted::Decision
+            | Uncounted::Forbidden
+            | Uncounted::Key
+            | Uncounted::NotHuman
+            | Uncounted::OwnRequest
+            | Uncounted::Person
+            | Uncounted::Quorum => because.to_string(),
+        })
+    }
+
+    /// Whether a vote counts by itself, whatever others there are.
+    fn admits(
+        &self,
+        checks: &Checks<Uncounted>,
+        vote: &Vote,
+        requester: &Principal,
+    ) -> Result<(), Uncounted> {
+        let human = vote.signer.kind() == PrincipalKind::Human;
+        checks.demand(human, Uncounted::NotHuman)?;
+        let others = vote.signer != *requester || self.own_requests;
+        checks.demand(others, Uncounted::OwnRequest)?;
+        checks.demand(vote.presence <= self.presence, Uncounted::Presence)?;
+        let surface = self.surfaces.accept(vote.surface);
+        checks.demand(surface, Uncounted::Surface)?;
+        let asked = self.groups().any(|group| is_in(group, &vote.groups));
+        checks.demand(asked, Uncounted::Group)
+    }
+
+    /// The groups that are asked, step by step.
+    fn groups(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().map(|step| step.group.as_str())
     }
 
     /// The votes that count at all, at most one for each person and each key, first come first.
-    fn counting<'v>(&self, votes: &'v [Vote], requester: &Principal) -> Vec<&'v Vote> {
+    fn counting<'v>(
+        &self,
+        checks: &Checks<Uncounted>,
+        votes: &'v [Vote],
+        requester: &Principal,
+    ) -> Vec<&'v Vote> {
         let mut persons = BTreeSet::new();
         let mut keys = BTreeSet::new();
         let mut counting = Vec::new();
         for vote in votes {
-            let fits = self.objection(vote, requester).is_none();
-            if fits && !persons.contains(&vote.signer) && !keys.contains(&vote.key) {
+            let new_person = !persons.contains(&vote.signer);
+            let new_key = !keys.contains(&vote.key);
+            let counts = self
+                .admits(checks, vote, requester)
+                .and_then(|()| checks.demand(new_person, Uncounted::Person))
+                .and_then(|()| checks.demand(new_key, Uncounted::Key));
+            if counts.is_ok() {
                 persons.insert(&vote.signer);
                 keys.insert(&vote.key);
                 counting.push(vote);

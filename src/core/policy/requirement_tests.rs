@@ -169,7 +169,7 @@ proptest! {
     fn counting_agrees_with_trying_everything(requirement in any_requirement(), votes in prop::collection::vec(any_vote(), 0..7)) {
         let requester = requester();
         let progress = requirement.met_by(&votes, &requester);
-        let voters = requirement.counting(&votes, &requester);
+        let voters = requirement.counting(&Checks::all(), &votes, &requester);
         let slots: Vec<&str> = requirement.steps.iter()
             .flat_map(|step| (0..step.count).map(|_| step.group.as_str()))
             .collect();

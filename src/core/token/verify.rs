@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use ed25519_dalek::{Signature, VerifyingKey};
 
+use crate::core::checks::Checks;
 use crate::core::ids::AgentId;
 use crate::core::limits::Limits;
 use crate::core::refusal::{Code, Refusal};
@@ -18,7 +19,7 @@ use crate::core::work::Work;
 const LONGEST: usize = 256 * 1024;
 
 /// Why a token was refused.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, thiserror::Error)]
 pub enum TokenError {
     /// Another agent's token.
     #[error("the token is for another agent")]
@@ -104,19 +105,24 @@ impl Verifier {
         work: Work,
         now: Timestamp,
     ) -> Result<VerifiedToken, TokenError> {
+        self.verify_with(&Checks::all(), token, work, now)
+    }
+
+    /// [`Verifier::verify`] with these checks; outside of tests there is no other value than all of
+    /// them. That the token is readable and by whom it is signed can never be left out.
+    pub fn verify_with(
+        &self,
+        checks: &Checks<TokenError>,
+        token: &[u8],
+        work: Work,
+        now: Timestamp,
+    ) -> Result<VerifiedToken, TokenError> {
         let claims = self.signed_claims(token)?;
-        if claims.aud != self.audience {
-            return Err(TokenError::Audience);
-        }
-        if now.unix_ms() < claims.not_before_ms {
-            return Err(TokenError::NotYet);
-        }
-        if now.unix_ms() >= claims.expires_ms {
-            return Err(TokenError::Expired);
-        }
-        if claims.work != work.digest() {
-            return Err(TokenError::Work);
-        }
+        checks.demand(claims.aud == self.audience, TokenError::Audience)?;
+        let begun = now.unix_ms() >= claims.not_before_ms;
+        checks.demand(begun, TokenError::NotYet)?;
+        checks.demand(now.unix_ms() < claims.expires_ms, TokenError::Expired)?;
+        checks.demand(claims.work == work.digest(), TokenError::Work)?;
         Ok(VerifiedToken { claims, work })
     }
 

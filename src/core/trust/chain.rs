@@ -8,7 +8,7 @@ use crate::core::approval::sshsig::{SshSig, SshSigError};
 use crate::core::checks::Checks;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::time::Timestamp;
-use crate::core::trust::{Fault, Purpose, SignedTrust, TrustFile};
+use crate::core::trust::{Fault, Purpose, SignedTrust, Signer, SignerKey, TrustFile};
 
 /// The most signatures that are looked at.
 const MOST_SIGNATURES: usize = 100;
@@ -65,12 +65,21 @@ fn list(faults: &[Fault]) -> String {
 
 /// Accepts version 1: sound, and signed by its own admins, so that each of them proves to hold a key.
 pub fn first(candidate: &SignedTrust, now: Timestamp) -> Result<TrustFile, TrustError> {
+    first_with(&Checks::all(), candidate, now)
+}
+
+/// [`first`] with these checks; outside of tests there is no other value than all of them.
+pub fn first_with(
+    checks: &Checks<TrustError>,
+    candidate: &SignedTrust,
+    now: Timestamp,
+) -> Result<TrustFile, TrustError> {
     let trust = &candidate.trust;
     if trust.version != 1 {
         return Err(TrustError::NotFirst);
     }
     check_faults(trust)?;
-    check_signatures(&Checks::all(), trust, candidate, now)?;
+    check_signatures(checks, trust, candidate, now)?;
     Ok(trust.clone())
 }
 
@@ -124,7 +133,7 @@ fn check_signatures(
     let mut admins = BTreeSet::new();
     for armored in &candidate.signatures {
         let sig = SshSig::parse(armored)?;
-        let (signer, key) = by.owner_of(sig.key()).ok_or(TrustError::Stranger)?;
+        let (signer, key) = admin_of(checks, by, (&candidate.trust, &sig))?;
         let admin = signer.may(Purpose::Trust, now);
         checks.demand(admin, TrustError::Stranger)?;
         check_signature(checks, &sig, key, TRUST, &message)?;
@@ -134,6 +143,19 @@ fn check_signatures(
     let wanted = by.admin_quorum;
     let enough = there >= wanted && there > 0;
     checks.demand(enough, TrustError::Quorum { wanted, there })
+}
+
+/// Whose key it is. Without this check, those count too whom only the candidate itself holds.
+fn admin_of<'t>(
+    checks: &Checks<TrustError>,
+    by: &'t TrustFile,
+    (candidate, sig): (&'t TrustFile, &SshSig),
+) -> Result<(&'t Signer, &'t SignerKey), TrustError> {
+    if let Some(found) = by.owner_of(sig.key()) {
+        return Ok(found);
+    }
+    checks.demand(false, TrustError::Stranger)?;
+    candidate.owner_of(sig.key()).ok_or(TrustError::Stranger)
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use crate::store::error::{BeginError, StoreError};
 use crate::store::log::writer::Writer;
 use crate::store::log::{Dispatched, Sealed, Start};
 use crate::store::notices::{Leased, Step, table as notices};
-use crate::store::requests::RequestError;
 use crate::store::requests::row;
+use crate::store::requests::{Damaged, RequestError};
 
 /// How many expired requests are recorded along with another deed.
 const SWEEP: u32 = 100;
@@ -80,7 +80,7 @@ impl Writer {
         start: &Start,
         dispatched: &Dispatched,
     ) -> rusqlite::Result<Result<Option<Change>, BeginError>> {
-        let request = match row::load(&self.connection, &self.workspace, &start.request)? {
+        let request = match self.load(&start.request)? {
             None => return Ok(Ok(None)),
             Some(Ok(request)) => request,
             Some(Err(damaged)) => {
@@ -106,7 +106,7 @@ impl Writer {
         (id, ending): &(RequestId, Ending),
         outcome: &Draft,
     ) -> rusqlite::Result<Sealed> {
-        if let Some(Ok(request)) = row::load(&self.connection, &self.workspace, id)? {
+        if let Some(Ok(request)) = self.load(id)? {
             let now = self.clock.now();
             match request.end(ending.clone(), now, outcome.clone()) {
                 Ok(change) if row::update(&self.connection, &change, now)? => {
@@ -129,6 +129,10 @@ impl Writer {
         Ok(*end)
     }
 
+    fn load(&self, id: &RequestId) -> rusqlite::Result<Option<Result<Request, Damaged>>> {
+        row::load(&self.connection, (&self.workspace, &self.records), id)
+    }
+
     fn file(
         &self,
         end: &mut Sealed,
@@ -148,7 +152,7 @@ impl Writer {
     fn take(&self, end: &mut Sealed, change: Change) -> rusqlite::Result<Done> {
         if !row::update(&self.connection, &change, self.clock.now())? {
             let id = change.request().id();
-            return Ok(match row::load(&self.connection, &self.workspace, id)? {
+            return Ok(match self.load(id)? {
                 None => Err(RequestError::NotFound(id.clone())),
                 Some(Ok(_)) => Err(RequestError::Conflict),
                 Some(Err(damaged)) => Err(damaged.into()),
@@ -160,7 +164,7 @@ impl Writer {
 
     /// The request as of now, with what time has done to it recorded.
     fn caught_up(&self, end: &mut Sealed, id: &RequestId) -> rusqlite::Result<Done> {
-        let request = match row::load(&self.connection, &self.workspace, id)? {
+        let request = match self.load(id)? {
             None => return Ok(Err(RequestError::NotFound(id.clone()))),
             Some(Err(damaged)) => return Ok(Err(damaged.into())),
             Some(Ok(request)) => request,

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::core::audit::{Draft, Entry};
+use crate::core::checks::Checks;
 use crate::core::request::Request;
 use crate::core::time::{Clock, Timestamp};
 use crate::store::database::{Patience, be_patient, patiently};
@@ -36,6 +37,8 @@ pub(in crate::store) struct Writer {
     pub(in crate::store) birth: Timestamp,
     pub(in crate::store) place: Place,
     pub(in crate::store) clock: Arc<dyn Clock>,
+    /// What is checked of each record that is read.
+    pub(in crate::store) records: Checks<&'static str>,
 }
 
 /// The way in for everybody who has something to be written. When the last one is gone, what waits

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Row, ToSql};
 
 use crate::core::approval::Purpose;
+use crate::core::checks::Checks;
 use crate::core::engine::Engine;
 use crate::core::ids::RequestId;
 use crate::core::principal::Principal;
@@ -128,14 +129,13 @@ impl StoredSummary {
     }
 }
 
-impl TryFrom<StoredSummary> for Summary {
-    type Error = Damaged;
-
-    fn try_from(row: StoredSummary) -> Result<Self, Damaged> {
+impl StoredSummary {
+    fn read(self, checks: &Checks<&'static str>) -> Result<Summary, Damaged> {
+        let row = self;
         let request = row.id.clone();
         let read = || {
-            let standing = row.standing.read()?;
-            Ok(Self {
+            let standing = row.standing.read(checks)?;
+            Ok(Summary {
                 id: parsed(row.id, "its id cannot be read")?,
                 requester: parsed(row.requester, "its requester cannot be read")?,
                 target: row.target,
@@ -160,7 +160,7 @@ impl TryFrom<StoredSummary> for Summary {
 /// every status that can have become the one asked for, and looked at here.
 pub(super) fn page(
     connection: &Connection,
-    workspace: &str,
+    (workspace, checks): (&str, &Checks<&'static str>),
     filter: &Filter,
     now: Timestamp,
 ) -> rusqlite::Result<Page> {
@@ -203,7 +203,7 @@ pub(super) fn page(
         next: None,
     };
     while let Some(row) = rows.next()? {
-        match Summary::try_from(StoredSummary::from_row(row)?) {
+        match StoredSummary::from_row(row)?.read(checks) {
             Ok(mut summary) => {
                 summary.state = summary.state.as_of(now);
                 let wanted =

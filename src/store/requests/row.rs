@@ -7,6 +7,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::core::approval::Purpose;
+use crate::core::checks::Checks;
 use crate::core::ids::RequestId;
 use crate::core::request::{Asked, Change, Document, Request, Review, State};
 use crate::core::time::Timestamp;
@@ -76,18 +77,15 @@ impl StoredState {
     }
 
     /// Where the request stands; the columns beside must say the same.
-    pub(super) fn read(self) -> Result<Standing, &'static str> {
+    pub(super) fn read(self, checks: &Checks<&'static str>) -> Result<Standing, &'static str> {
         let state: State =
             serde_json::from_str(&self.state).map_err(|_| "its state cannot be read")?;
-        if state.status().as_str() != self.status {
-            return Err("its status is not that of its state");
-        }
-        if state.due().map(Timestamp::unix_ms) != self.due_at {
-            return Err("its due time is not that of its state");
-        }
-        if usize::try_from(self.votes) != Ok(state.votes().len()) {
-            return Err("its number of votes is not that of its state");
-        }
+        let same = state.status().as_str() == self.status;
+        checks.demand(same, "its status is not that of its state")?;
+        let same = state.due().map(Timestamp::unix_ms) == self.due_at;
+        checks.demand(same, "its due time is not that of its state")?;
+        let same = usize::try_from(self.votes) == Ok(state.votes().len());
+        checks.demand(same, "its number of votes is not that of its state")?;
         let version = u64::try_from(self.version).unwrap_or(0);
         if version == 0 {
             return Err("its version is not a positive number");
@@ -96,14 +94,12 @@ impl StoredState {
         let review = review
             .transpose()
             .map_err(|_| "its review cannot be read")?;
-        if review.as_ref().map(Review::as_str) != self.review_is.as_deref() {
-            return Err("its review does not stand where it says");
-        }
+        let same = review.as_ref().map(Review::as_str) == self.review_is.as_deref();
+        checks.demand(same, "its review does not stand where it says")?;
         let purpose = word(self.purpose, "its purpose is not known")?;
         let wanted = purpose == Purpose::BreakGlass && has_begun(&state);
-        if wanted != review.is_some() {
-            return Err("it has a review that it should not have, or none that it should");
-        }
+        let wrong = "it has a review that it should not have, or none that it should";
+        checks.demand(wanted == review.is_some(), wrong)?;
         Ok(Standing {
             state,
             version,
@@ -160,21 +156,11 @@ impl StoredRequest {
     }
 }
 
-impl TryFrom<StoredRequest> for Request {
-    type Error = Damaged;
-
-    fn try_from(row: StoredRequest) -> Result<Self, Damaged> {
-        let request = row.id.clone();
-        read(row).map_err(|what| Damaged { request, what })
-    }
-}
-
-fn read(row: StoredRequest) -> Result<Request, &'static str> {
-    let standing = row.standing.read()?;
+fn read(row: StoredRequest, checks: &Checks<&'static str>) -> Result<Request, &'static str> {
+    let standing = row.standing.read(checks)?;
     let document = Document::new(row.document, Timestamp::from_unix_ms(row.expires_at));
-    if document.digest().to_string() != row.digest {
-        return Err("its document is not that of its digest");
-    }
+    let same = document.digest().to_string() == row.digest;
+    checks.demand(same, "its document is not that of its digest")?;
     let asked = Asked {
         purpose: standing.purpose,
         id: parsed(row.id, "its id cannot be read")?,
@@ -224,14 +210,18 @@ fn digest(text: String) -> Result<Digest, &'static str> {
 /// The request of this id in this workspace, if there is one.
 pub(in crate::store) fn load(
     connection: &Connection,
-    workspace: &str,
+    (workspace, checks): (&str, &Checks<&'static str>),
     id: &RequestId,
 ) -> rusqlite::Result<Option<Result<Request, Damaged>>> {
     let row = connection
         .prepare_cached(LOAD)?
         .query_row((id.as_str(), workspace), StoredRequest::from_row)
         .optional()?;
-    Ok(row.map(Request::try_from))
+    let read = |row: StoredRequest| {
+        let request = row.id.clone();
+        read(row, checks).map_err(|what| Damaged { request, what })
+    };
+    Ok(row.map(read))
 }
 
 /// Writes a new request. `false`: there is one of this id.

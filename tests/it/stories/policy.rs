@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::approval::trust;
-use super::{content, refusal, sql, wait_for};
+use super::{content, count, entries, refusal, sql, wait_for};
 use crate::support::program::Program;
 use crate::support::raw::{Era, Raw};
 use crate::support::{checkout, shop};
@@ -86,6 +86,32 @@ async fn the_agent_asks_for_what_the_workspaces_policy_waves_through() {
     assert_eq!(allowed["facts"]["rules"], json!(["all"]));
     let refused = wait_for(&world.program, "execution.refused").await;
     assert_eq!(refused["facts"]["code"], "approval_required");
+}
+
+#[tokio::test]
+async fn a_workspaces_policy_that_is_swapped_for_permit_all_leaves_the_agents_own() {
+    let starter = secondkey::core::policy::STARTER;
+    let world = World::new(
+        "policy = \"policy.cedar\"",
+        "",
+        &[("policy.cedar", starter)],
+    );
+    let mut server = Raw::start(&world.program, Era::Legacy).await;
+    let delete = "DELETE FROM products WHERE id = 1";
+    let refused = refusal(&sql(&mut server, delete).await);
+    assert_eq!(refused["code"], "approval_required", "{refused}");
+    replace(&world.policy(), PERMIT_ALL);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while count(&entries(&world.program), "execution.refused") == 0 {
+        let refused = refusal(&sql(&mut server, delete).await);
+        assert_eq!(refused["code"], "approval_required", "{refused}");
+        assert_eq!(world.products(), shop::PRODUCTS);
+        assert!(Instant::now() < deadline, "the new policy is not in force");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let allowed = wait_for(&world.program, "request.allowed").await;
+    assert_eq!(allowed["facts"]["rules"], json!(["all"]));
+    assert_eq!(world.products(), shop::PRODUCTS);
 }
 
 #[tokio::test]

@@ -1,11 +1,19 @@
 //! What the pages show: everything of the document, and nothing of a record that was changed by hand.
 
-use serde_json::json;
+use std::collections::BTreeSet;
 
+use serde_json::{Value, json};
+
+use secondkey::core::approval::Verdict;
+use secondkey::core::approval::document::Document;
+use secondkey::core::approval::sshsig::PublicKey;
 use secondkey::core::ids::RequestId;
+use secondkey::core::signer::Presence;
+use secondkey::core::trust::{KeyKind, SignerKey};
 use secondkey::core::work::Digest;
 
-use crate::web::rig::{Rig, STATEMENT, VALUE, broken, file, file_statement};
+use crate::support::authenticator::Passkey;
+use crate::web::rig::{Rig, STATEMENT, VALUE, broken, file, file_statement, trust};
 
 #[tokio::test]
 async fn a_request_is_shown_in_full() {
@@ -85,6 +93,44 @@ async fn only_the_document_that_the_page_shows_is_put_up_for_signing() {
         "{}",
         refused.body
     );
+}
+
+#[tokio::test]
+async fn what_is_put_up_for_signing_is_the_document_that_the_page_shows() {
+    let rig = Rig::start();
+    let passkey = Passkey::new(5, "localhost");
+    let key = SignerKey {
+        kind: KeyKind::Passkey {
+            rp_id: "localhost".into(),
+            origins: BTreeSet::from([rig.origin()]),
+            credential: "aWQ".into(),
+        },
+        public: PublicKey::passkey("localhost", &passkey.point()).unwrap(),
+        presence: Presence::Hardware,
+        user_verification: false,
+        label: "a passkey".into(),
+    };
+    trust(&rig.state, &rig.origin(), vec![("ada", key)]).await;
+    let id = file(&rig.state, 1, "staging").await;
+    let kept = rig.state.requests().get(&id).unwrap();
+    let text = kept.asked().document.text();
+    assert_eq!(
+        Document::parse(text.as_bytes()).unwrap().statement,
+        STATEMENT
+    );
+    let digest = Digest::of(&[text.as_bytes()]).to_string();
+
+    let session = rig.enter();
+    let page = session.get(&format!("/requests/{id}")).body;
+    assert!(page.contains(&digest), "{page}");
+    let wish =
+        json!({"decision": "approve", "comment": "", "signer": "human:ada", "document": digest});
+    let to_sign = session.post(&format!("/requests/{id}/verdict"), &wish.to_string());
+    assert_eq!(to_sign.status, 200, "{}", to_sign.body);
+    let to_sign: Value = serde_json::from_str(&to_sign.body).unwrap();
+    let verdict = Verdict::parse(to_sign["verdict"].as_str().unwrap()).unwrap();
+    assert_eq!(verdict.document.to_string(), digest);
+    assert_eq!(verdict.request, id);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::core::approval::{
 use crate::core::checks::Checks;
 use crate::core::ids::TokenId;
 use crate::core::request::{Ending, Review};
-use crate::store::{Dispatched, Start};
+use crate::store::{Dispatched, Scrutiny, Start};
 
 /// One signature by anybody who may, whoever asked.
 fn at_once() -> Requirement {
@@ -214,31 +214,54 @@ async fn what_still_runs_or_waited_for_its_approvals_is_not_reviewed() {
 }
 
 #[tokio::test]
-async fn a_review_that_was_taken_out_of_the_record_shows() {
-    let rig = Rig::new().await;
-    let document = rig.broken().await;
-    let raw = Connection::open(rig.folder.path().join("state/state.db")).unwrap();
+async fn a_review_that_was_taken_out_of_the_record_or_closed_by_hand_shows() {
+    let none = "it has a review that it should not have, or none that it should";
+    let elsewhere = "its review does not stand where it says";
     for (forged, said) in [
-        (
-            "review = null, review_is = null",
-            "has a review that it should not have, or none",
-        ),
-        (
-            "purpose = 'run'",
-            "has a review that it should not have, or none",
-        ),
-        ("review_is = 'closed'", "does not stand where it says"),
-        ("review = '{}'", "its review cannot be read"),
+        ("review = null, review_is = null", none),
+        ("review_is = 'closed'", elsewhere),
     ] {
-        let keep = "create table kept as select purpose, review, review_is from requests";
-        raw.execute_batch(keep).unwrap();
-        raw.execute(&format!("update requests set {forged}"), ())
-            .unwrap();
+        let rig = Rig::new().await;
+        let document = rig.broken().await;
+        let raw = Connection::open(rig.folder.path().join("state/state.db")).unwrap();
+        let forge = format!("update requests set {forged}");
+        assert_eq!(raw.execute(&forge, ()).unwrap(), 1);
+        let all = crate::store::requests::Filter::default();
         let error = show(&rig.again(), &document.request).unwrap_err().message;
         assert!(error.contains(said), "{forged}: {error}");
-        let back = "update requests set (purpose, review, review_is) =
-            (select purpose, review, review_is from kept); drop table kept;";
-        raw.execute_batch(back).unwrap();
-        show(&rig.again(), &document.request).unwrap();
+        let listed = rig.again().requests().list(&all).unwrap();
+        assert_eq!(listed.damaged.len(), 1, "{forged}");
+        let refused = close(&rig.again(), &document.request, by("bo", &document)).await;
+        assert!(refused.unwrap_err().message.contains(said), "{forged}");
+
+        // Without this check it is as if nothing were to be reviewed.
+        let mut scrutiny = Scrutiny::all();
+        scrutiny.records = scrutiny.records.without(said);
+        let folder = rig.folder.path().join("state");
+        let weak = State::open_with(scrutiny, &folder, rig.clock.clone()).unwrap();
+        show(&weak, &document.request).unwrap();
+        let listed = weak.requests().list(&all).unwrap();
+        assert_eq!((listed.requests.len(), listed.damaged.len()), (1, 0));
+        assert_eq!(open(&weak, 10).unwrap().requests.len(), 0, "{forged}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_says_nothing_of_breaking_the_glass_is_not_that_of_its_document() {
+    for (forged, said) in [
+        ("purpose = 'run'", "it has a review that it should not have"),
+        (
+            "purpose = 'run', review = null, review_is = null",
+            "its parts are not about the same thing",
+        ),
+        ("review = '{}'", "its review cannot be read"),
+    ] {
+        let rig = Rig::new().await;
+        let document = rig.broken().await;
+        let raw = Connection::open(rig.folder.path().join("state/state.db")).unwrap();
+        let forge = format!("update requests set {forged}");
+        assert_eq!(raw.execute(&forge, ()).unwrap(), 1);
+        let error = show(&rig.again(), &document.request).unwrap_err().message;
+        assert!(error.contains(said), "{forged}: {error}");
     }
 }

@@ -5,7 +5,6 @@ use crate::core::approval::authenticator::{PRESENT, client_data};
 use crate::core::approval::sshsig::PublicKey;
 use crate::core::approval::webauthn::{Assertion, challenge};
 use crate::core::approval::{APPROVAL, TRUST};
-use crate::core::trust::Signer;
 use crate::core::trust::file::tests::{
     CREATED_MS, OWN, hardware, passkey, signer, software, software_of, trust,
 };
@@ -90,7 +89,12 @@ fn those_whom_only_the_next_version_trusts_do_not_count() {
     let mut forged = second();
     by_bo(&mut forged);
     forged.sign(&software(66)).unwrap();
-    assert_eq!(next(&trust(), &forged, NOW), Err(TrustError::Stranger));
+    is_stopped_by(&trust(), &forged, TrustError::Stranger);
+    // Nor does a key that nobody holds.
+    let mut unknown = second();
+    by_bo(&mut unknown);
+    unknown.sign(&software(99)).unwrap();
+    assert_eq!(next(&trust(), &unknown, NOW), Err(TrustError::Stranger));
 }
 
 #[test]

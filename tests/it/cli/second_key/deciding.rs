@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
 
+use secondkey::core::approval::{SignedVerdict, Verdict};
 use secondkey::core::policy::Requirement;
 use secondkey::core::request::Status;
 use secondkey::core::signer::Presence;
@@ -40,6 +41,10 @@ async fn a_person_approves_the_only_request_that_waits() {
     assert_eq!(vote.signer.to_string(), "human:ada");
     assert_eq!(vote.comment.as_deref(), Some("looked at it"));
     assert_eq!(vote.presence, Presence::Unattended);
+    // What was signed is the document that was shown.
+    let signed: SignedVerdict = serde_json::from_str(&vote.signed).unwrap();
+    let verdict = Verdict::parse(&signed.verdict).unwrap();
+    assert_eq!(verdict.document, document.digest());
     assert_eq!(home.logged("request.approved"), 1);
 
     home.run(&approve).refused_as_misuse();

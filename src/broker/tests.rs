@@ -1,0 +1,3 @@
+//! What the tests of the broker share.
+
+pub(super) mod rig;
