@@ -5,6 +5,7 @@
 //! ([`Executor::judge`]), runs a [`VerifiedToken`]'s work ([`Executor::run`]), reads its own
 //! catalogue with fixed statements, and checks itself for `secondkey doctor`.
 
+mod admission;
 pub mod check;
 pub mod mysql;
 mod nearest;

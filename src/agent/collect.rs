@@ -55,7 +55,7 @@ pub async fn first_page(
         target: claims.target.clone(),
         limits: largest,
     };
-    let spool = Arc::new(Spool::new(origin, columns.clone()));
+    let spool = Arc::new(Spool::new(origin, columns.clone(), pages.room()));
     let shown = page.rows.len() as u64;
     spool.push(page.rows.clone());
     spool.push(page.beyond);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::agent::collect::Page;
-use crate::agent::spool::{End, Origin, Spool};
+use crate::agent::spool::{End, Origin, Room, Spool};
 use crate::agent::{Cut, Truncated};
 use crate::core::answer::{Column, Row};
 use crate::core::ids::HandleId;
@@ -15,7 +15,8 @@ use crate::core::time::{Clock, Timestamp};
 
 /// How long a handle lives after it was last used, in milliseconds.
 pub const LIFE_MS: i64 = 5 * 60 * 1000;
-/// How many results are kept; the one unused for longest makes room.
+/// How many results are kept; the one unused for longest makes room. It also does when all together
+/// are large.
 pub const KEPT: usize = 64;
 
 /// Where new handles come from.
@@ -26,6 +27,7 @@ pub struct Pages {
     clock: Arc<dyn Clock>,
     make_handle: MakeHandle,
     kept: Mutex<BTreeMap<HandleId, Kept>>,
+    room: Arc<Room>,
 }
 
 struct Kept {
@@ -61,7 +63,13 @@ impl Pages {
             clock,
             make_handle,
             kept: Mutex::default(),
+            room: Arc::default(),
         }
+    }
+
+    /// The room that what is kept here shares.
+    pub fn room(&self) -> Arc<Room> {
+        Arc::clone(&self.room)
     }
 
     /// Keeps a spool and says how to ask for it.
@@ -70,12 +78,11 @@ impl Pages {
         let handle = (self.make_handle)();
         let mut kept = self.lock();
         kept.retain(|_, kept| alive(kept, now));
-        if kept.len() >= KEPT
-            && let Some(oldest) = kept
-                .iter()
-                .min_by_key(|(_, k)| k.used)
-                .map(|(h, _)| h.clone())
-        {
+        while kept.len() >= KEPT || self.room.is_scarce() {
+            let oldest = kept.iter().min_by_key(|(_, kept)| kept.used);
+            let Some(oldest) = oldest.map(|(handle, _)| handle.clone()) else {
+                break;
+            };
             kept.remove(&oldest);
         }
         kept.insert(handle.clone(), Kept { spool, used: now });
@@ -205,7 +212,7 @@ mod tests {
             target: "shop".into(),
             limits: Limits::DEFAULT,
         };
-        let spool = Spool::new(origin, Vec::new());
+        let spool = Spool::new(origin, Vec::new(), Arc::default());
         spool.push((0..rows).map(|n| vec![json!(n)]).collect());
         Arc::new(spool)
     }

@@ -4,9 +4,11 @@
 //! file without a name, sealed with a key that never leaves this process
 //! (ChaCha20-Poly1305, RFC 8439), so that no row of a database lies readable on a disk.
 
+mod room;
+
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use tokio::sync::Notify;
@@ -17,6 +19,8 @@ use crate::core::ids::RequestId;
 use crate::core::limits::Limits;
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
+
+pub use room::Room;
 
 /// Rows kept in memory.
 pub const MEMORY_ROWS: usize = 10_000;
@@ -60,9 +64,11 @@ pub struct Spool {
     news: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
+    room: Arc<Room>,
     memory: Vec<Row>,
+    memory_bytes: usize,
     bytes: usize,
     file: Option<SealedFile>,
     chunks: Vec<Chunk>,
@@ -80,12 +86,12 @@ struct Chunk {
 }
 
 impl Spool {
-    /// An empty spool.
-    pub fn new(origin: Origin, columns: Vec<Column>) -> Self {
+    /// An empty spool, which takes what it keeps out of `room`.
+    pub fn new(origin: Origin, columns: Vec<Column>, room: Arc<Room>) -> Self {
         Self {
             origin,
             columns,
-            inner: Mutex::default(),
+            inner: Mutex::new(Inner::new(room)),
             news: Notify::new(),
         }
     }
@@ -154,24 +160,52 @@ impl Spool {
 }
 
 impl Inner {
+    fn new(room: Arc<Room>) -> Self {
+        Self {
+            room,
+            memory: Vec::new(),
+            memory_bytes: 0,
+            bytes: 0,
+            file: None,
+            chunks: Vec::new(),
+            rows: 0,
+            end: None,
+        }
+    }
+
     fn push(&mut self, rows: Vec<Row>) -> bool {
+        let kept = self.keep(rows);
+        if !kept {
+            self.end = Some(End::Cut(Cut::Spool));
+        }
+        kept
+    }
+
+    fn keep(&mut self, rows: Vec<Row>) -> bool {
         let size: usize = rows.iter().map(|row| json_bytes(row)).sum();
         let count = rows.len() as u64;
         if self.bytes + size > TOTAL_BYTES || self.rows + count > TOTAL_ROWS {
-            self.end = Some(End::Cut(Cut::Spool));
             return false;
         }
-        let fits =
-            self.memory.len() + rows.len() <= MEMORY_ROWS && self.bytes + size <= MEMORY_BYTES;
-        if self.chunks.is_empty() && fits {
-            self.memory.extend(rows);
-        } else if self.write(&rows).is_err() {
-            self.end = Some(End::Cut(Cut::Spool));
+        if !self.room.take(size) {
             return false;
         }
         self.bytes += size;
+        if self.chunks.is_empty() && self.fits_in_memory(rows.len(), size) {
+            self.memory.extend(rows);
+            self.memory_bytes += size;
+        } else if self.write(&rows).is_err() {
+            return false;
+        }
         self.rows += count;
         true
+    }
+
+    /// Whether rows stay in memory; if so, the room for them is taken.
+    fn fits_in_memory(&self, rows: usize, size: usize) -> bool {
+        self.memory.len() + rows <= MEMORY_ROWS
+            && self.memory_bytes + size <= MEMORY_BYTES
+            && self.room.take_memory(size)
     }
 
     fn write(&mut self, rows: &[Row]) -> io::Result<()> {
@@ -212,6 +246,12 @@ impl Inner {
             rows.extend(kept.into_iter().skip(skip).take(missing));
         }
         Ok(rows)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.room.give_back(self.bytes, self.memory_bytes);
     }
 }
 
@@ -288,13 +328,17 @@ mod tests {
     use crate::core::principal::PrincipalKind;
 
     fn spool() -> Spool {
+        spool_in(Arc::default())
+    }
+
+    fn spool_in(room: Arc<Room>) -> Spool {
         let origin = Origin {
             owner: Principal::new(PrincipalKind::Ai, "ada"),
             request: RequestId::new(1, [0; 10]),
             target: "shop".into(),
             limits: Limits::DEFAULT,
         };
-        Spool::new(origin, vec![])
+        Spool::new(origin, vec![], room)
     }
 
     fn rows(range: std::ops::Range<u64>) -> Vec<Row> {
@@ -348,10 +392,31 @@ mod tests {
         assert!(!spool.push(big));
     }
 
+    #[test]
+    fn spools_share_their_room_and_give_it_back() {
+        let room = Arc::new(Room::of(100, 3_000));
+        let size = |rows: &[Row]| rows.iter().map(|row| json_bytes(row)).sum::<usize>();
+        assert!((1_000..1_500).contains(&size(&rows(0..60))));
+        let (one, two) = (spool_in(Arc::clone(&room)), spool_in(Arc::clone(&room)));
+        assert!(one.push(rows(0..60)) && two.push(rows(0..60)));
+        // Beyond the room in memory they lie in files, and come back all the same.
+        assert!(one.lock().memory.is_empty() && one.lock().file.is_some());
+        assert_eq!(one.read(0, 60).unwrap(), rows(0..60));
+        assert!(room.is_scarce());
+        assert!(!two.push(rows(60..120)));
+        assert!(matches!(two.progress(), (60, Some(End::Cut(Cut::Spool)))));
+        drop(one);
+        let three = spool_in(Arc::clone(&room));
+        assert!(three.push(rows(0..60)));
+        drop((two, three));
+        assert!(!room.is_scarce());
+        assert!(spool_in(room).push(rows(0..3)));
+    }
+
     #[tokio::test]
     async fn a_reader_waits_for_a_row_that_is_still_to_come() {
-        let spool = std::sync::Arc::new(spool());
-        let writer = std::sync::Arc::clone(&spool);
+        let spool = Arc::new(spool());
+        let writer = Arc::clone(&spool);
         let waiting = tokio::spawn(async move {
             spool.wait_for(3).await;
             spool.progress().0

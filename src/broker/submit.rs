@@ -90,7 +90,6 @@ async fn decided(
     cancel: CancellationToken,
 ) -> Result<Submitted, Refusal> {
     let (request, prepared) = asked;
-    let draft = |kind| broker.draft(kind, caller).request(request);
     let mut found = None;
     loop {
         let attempt = Attempt {
@@ -100,27 +99,20 @@ async fn decided(
             prepared,
         };
         let (judgement, decision) = attempt.decide(found.as_deref());
-        let refused = |judgement: &Judgement| {
-            attempt.describe(
-                found.as_deref(),
-                judgement,
-                draft(EventKind::RequestRefused),
-            )
-        };
         let grant = match decision {
             Decision::Allow(grant) => grant,
             Decision::NeedsApproval(needed) => {
-                let refused = refused(&judgement);
+                let refused = attempt.refused(found.as_deref(), &judgement);
                 let needs = (judgement, needed.refusal);
                 return ask_people(broker, caller, asked, (needs, refused)).await;
             }
             Decision::Deny(refusal) => {
-                broker.record_refusal(refused(&judgement), &refusal).await?;
+                let refused = attempt.refused(found.as_deref(), &judgement);
+                broker.record_refusal(refused, &refusal).await?;
                 return Err(refusal);
             }
         };
-        let allowed = draft(EventKind::RequestAllowed);
-        attempt.record_allowed(found.as_deref(), &judgement, allowed);
+        attempt.record_allowed(found.as_deref(), &judgement);
         let keys = broker.state.token_keys()?;
         let token = keys
             .signer
@@ -143,7 +135,7 @@ async fn decided(
             }) if found.is_none() => found = Some(worse),
             // The agent's own policy wants somebody whom the workspace's does not.
             Err(NotRun { refusal, .. }) if refusal.code == Code::ApprovalRequired => {
-                let refused = refused(&judgement);
+                let refused = attempt.refused(found.as_deref(), &judgement);
                 let needs = (judgement, refusal);
                 return ask_people(broker, caller, asked, (needs, refused)).await;
             }
@@ -247,14 +239,16 @@ impl Attempt<'_> {
     }
 
     /// Queued, not awaited: the agent's intent comes after it in the same queue and is awaited.
-    fn record_allowed(&self, found: Option<&Statement>, judgement: &Judgement, draft: Draft) {
-        self.broker
-            .state
-            .log()
-            .append_soon(self.describe(found, judgement, draft));
+    fn record_allowed(&self, found: Option<&Statement>, judgement: &Judgement) {
+        let allowed = self.describe(EventKind::RequestAllowed, found, judgement);
+        self.broker.state.log().append_soon(allowed);
     }
 
-    fn describe(&self, found: Option<&Statement>, judgement: &Judgement, draft: Draft) -> Draft {
+    fn refused(&self, found: Option<&Statement>, judgement: &Judgement) -> Draft {
+        self.describe(EventKind::RequestRefused, found, judgement)
+    }
+
+    fn describe(&self, kind: EventKind, found: Option<&Statement>, judgement: &Judgement) -> Draft {
         let Prepared {
             target,
             work,
@@ -264,7 +258,9 @@ impl Attempt<'_> {
             ..
         } = self.prepared;
         let judged = found.unwrap_or(statement);
+        let draft = self.broker.draft(kind, self.caller);
         let draft = draft
+            .request(self.request)
             .target(target.name.as_str())
             .statement(judged)
             .policy(&judgement.digest, &judgement.rules)

@@ -36,6 +36,7 @@ use crate::core::statement::{Effect, Name, Shape, Statement};
 use crate::core::target::Target;
 use crate::core::token::VerifiedToken;
 use crate::core::work::Work;
+use crate::exec::admission;
 use crate::exec::rows::EVENTS_AHEAD;
 use crate::exec::{Check, Event, ParsePool, Running, Settings};
 
@@ -84,7 +85,7 @@ impl MySql {
         statement: Arc<Statement>,
         work: &Work,
     ) -> Result<Arc<Statement>, Refusal> {
-        params::check_count(statement.placeholders, work.params().len())?;
+        admission::counted(Engine::MySql, statement.placeholders, work.params().len())?;
         // Refuses what cannot be sent.
         params::arguments(work.params())?;
         let catalogue = self.catalogue().await?;
@@ -143,17 +144,13 @@ impl MySql {
     ) -> Result<Arc<Statement>, Refusal> {
         let work = token.work();
         let parsed = self.inner.parser.parse(Engine::MySql, work.text()).await?;
-        params::check_count(parsed.placeholders, work.params().len())?;
-        let effect = parsed.effect.max(judged.effect);
-        if effect > token.claims().effect {
-            return Err(Refusal::new(
-                Code::ClassificationMismatch,
-                format!(
-                    "the statement's effect is `{effect}` and the token allows `{}`",
-                    token.claims().effect
-                ),
-            ));
-        }
+        admission::counted(Engine::MySql, parsed.placeholders, work.params().len())?;
+        let worse = if judged.effect > parsed.effect {
+            judged
+        } else {
+            &parsed
+        };
+        admission::within(token, worse)?;
         Ok(parsed)
     }
 

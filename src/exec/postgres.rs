@@ -27,12 +27,14 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::core::engine::Engine;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::schema::{TableDescription, TableSummary};
 use crate::core::statement::{Effect, Shape, Statement};
 use crate::core::target::Target;
 use crate::core::token::VerifiedToken;
 use crate::core::work::Work;
+use crate::exec::admission;
 use crate::exec::{Check, ParsePool, Running, Settings};
 
 use address::Address;
@@ -79,21 +81,9 @@ impl Postgres {
         statement: Arc<Statement>,
         cancel: CancellationToken,
     ) -> Result<Running, Refusal> {
-        if statement.effect > token.claims().effect {
-            return Err(Refusal::new(
-                Code::ClassificationMismatch,
-                format!(
-                    "the statement was allowed as `{}`, and it {} (effect `{}`)",
-                    token.claims().effect,
-                    statement.because(),
-                    statement.effect
-                ),
-            ));
-        }
+        admission::within(&token, &statement)?;
         let given = token.work().params().len();
-        if given != statement.placeholders {
-            return Err(params::count(statement.placeholders, given));
-        }
+        admission::counted(Engine::Postgres, statement.placeholders, given)?;
         let order = Order {
             sql: token.work().text().to_owned(),
             params: token.work().params().to_vec(),

@@ -40,6 +40,7 @@ use crate::core::statement::{Effect, Statement};
 use crate::core::target::Target;
 use crate::core::token::VerifiedToken;
 use crate::core::work::Work;
+use crate::exec::admission;
 use crate::exec::rows::EVENTS_AHEAD;
 use crate::exec::{Check, ParsePool, Running, Settings};
 
@@ -95,7 +96,7 @@ impl Sqlite {
         statement: Arc<Statement>,
         work: &Work,
     ) -> Result<Arc<Statement>, Refusal> {
-        params::check_count(statement.placeholders, work.params().len())?;
+        admission::counted(Engine::Sqlite, statement.placeholders, work.params().len())?;
         let sql = work.text().to_owned();
         let judged = self
             .workers
@@ -148,17 +149,13 @@ impl Sqlite {
     async fn order(&self, token: &VerifiedToken, judged: Arc<Statement>) -> Result<Order, Refusal> {
         let work = token.work().clone();
         let parsed = self.parser.parse(Engine::Sqlite, work.text()).await?;
-        params::check_count(parsed.placeholders, work.params().len())?;
-        let effect = parsed.effect.max(judged.effect);
-        if effect > token.claims().effect {
-            return Err(Refusal::new(
-                Code::ClassificationMismatch,
-                format!(
-                    "the statement's effect is `{effect}` and the token allows `{}`",
-                    token.claims().effect
-                ),
-            ));
-        }
+        admission::counted(Engine::Sqlite, parsed.placeholders, work.params().len())?;
+        let worse = if judged.effect > parsed.effect {
+            &judged
+        } else {
+            &parsed
+        };
+        let effect = admission::within(token, worse)?;
         Ok(Order {
             limits: token.claims().limits.intersect(Limits::MAX),
             ceiling: effect,

@@ -6,22 +6,6 @@ use sqlx::mysql::MySqlArguments;
 
 use crate::core::refusal::{Code, Refusal};
 
-/// Refuses a number of values that is not the number wanted.
-pub(super) fn check_count(wanted: usize, given: usize) -> Result<(), Refusal> {
-    if wanted == given {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Code::ParameterCount,
-        format!("the statement has {wanted} placeholders and {given} values were sent"),
-    )
-    .hint(if wanted > given {
-        "send one value in `params` for each ?"
-    } else {
-        "leave out the extra values, or write a ? for each"
-    }))
-}
-
 /// The values as the driver sends them.
 pub(super) fn arguments(values: &[Value]) -> Result<MySqlArguments, Refusal> {
     let mut arguments = MySqlArguments::default();

@@ -6,7 +6,9 @@ use serde_json::{Number, Value};
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{Format, IsNull, Kind, ToSql, Type, to_sql_checked};
 
+use crate::core::engine::Engine;
 use crate::core::refusal::{Code, Refusal};
+use crate::exec::admission;
 
 /// One value in the server's own text form. Its Debug form does not show it.
 #[derive(Clone, PartialEq)]
@@ -40,9 +42,7 @@ impl ToSql for Parameter {
 
 /// The values for a statement whose parameters have these types.
 pub(super) fn parameters(types: &[Type], values: &[Value]) -> Result<Vec<Parameter>, Refusal> {
-    if types.len() != values.len() {
-        return Err(count(types.len(), values.len()));
-    }
+    admission::counted(Engine::Postgres, types.len(), values.len())?;
     let numbered = types.iter().zip(values).enumerate();
     numbered
         .map(|(at, (kind, value))| match text(kind, value) {
@@ -50,23 +50,6 @@ pub(super) fn parameters(types: &[Type], values: &[Value]) -> Result<Vec<Paramet
             Err(hint) => Err(mismatch(at + 1, kind).hint(hint)),
         })
         .collect()
-}
-
-/// The refusal for a wrong number of values.
-pub(super) fn count(wanted: usize, given: usize) -> Refusal {
-    let placeholders = if wanted == 1 { "" } else { "s" };
-    let (values, were) = if given == 1 {
-        ("value", "was")
-    } else {
-        ("values", "were")
-    };
-    Refusal::new(
-        Code::ParameterCount,
-        format!(
-            "the statement has {wanted} placeholder{placeholders} and {given} {values} {were} given"
-        ),
-    )
-    .hint("give one value in params for each of $1, $2, ... in the statement")
 }
 
 /// The refusal for a value that does not fit its type. Never holds the value.

@@ -4,25 +4,11 @@ use rusqlite::Statement;
 use rusqlite::types::Value as Stored;
 use serde_json::Value;
 
+use crate::core::engine::Engine;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::statement::sqlite::placeholders;
+use crate::exec::admission;
 use crate::exec::sqlite::errors;
-
-/// Refuses a number of values that is not the number wanted.
-pub(super) fn check_count(wanted: usize, given: usize) -> Result<(), Refusal> {
-    if wanted == given {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Code::ParameterCount,
-        format!("the statement has placeholders for {wanted} values and {given} were sent"),
-    )
-    .hint(if wanted > given {
-        "send one value in `params` for each placeholder"
-    } else {
-        "leave out the extra values, or write a placeholder ($1, $2, ...) for each"
-    }))
-}
 
 /// Binds every value.
 pub(super) fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<(), Refusal> {
@@ -33,7 +19,7 @@ pub(super) fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<()
             .and_then(placeholders::number)
             .unwrap_or(index);
         let Some(value) = number.checked_sub(1).and_then(|i| params.get(i)) else {
-            return check_count(number, params.len());
+            return admission::counted(Engine::Sqlite, number, params.len());
         };
         statement
             .raw_bind_parameter(index, stored(value, number)?)

@@ -150,20 +150,16 @@ async fn placeholders_take_the_values_their_numbers_say() {
 async fn a_wrong_number_of_values_names_both_numbers() {
     let rig = Rig::new(&[Read]);
     for (sql, params, message) in [
-        (
-            "SELECT $1",
-            vec![],
-            "placeholders for 1 values and 0 were sent",
-        ),
+        ("SELECT $1", vec![], "1 placeholder and 0 values were given"),
         (
             "SELECT 1",
             vec![json!(1)],
-            "placeholders for 0 values and 1 were sent",
+            "0 placeholders and 1 value was given",
         ),
         (
             "SELECT ?, ?",
             vec![json!(1)],
-            "placeholders for 2 values and 1 were sent",
+            "2 placeholders and 1 value was given",
         ),
         (
             "SELECT ?1, ?3",
