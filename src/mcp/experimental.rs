@@ -13,7 +13,8 @@ mod serve;
 
 use rmcp::model::{
     ClientCapabilities, ClientJsonRpcMessage, ClientRequest, CustomRequest, GetExtensions as _,
-    GetMeta as _, JsonRpcMessage, ProtocolVersion, ServerJsonRpcMessage, ServerResult,
+    GetMeta as _, InitializeRequest, JsonRpcMessage, ProtocolVersion, ServerJsonRpcMessage,
+    ServerResult,
 };
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -39,20 +40,16 @@ pub(super) fn set_aside(
     written: &[u8],
 ) -> (ClientJsonRpcMessage, bool) {
     let changed = match &mut message {
-        JsonRpcMessage::Request(request) => match &mut request.request {
-            ClientRequest::InitializeRequest(greeting) => {
-                let declared = declares_tasks(written);
-                if declared {
-                    let experimental = &mut greeting.params.capabilities.experimental;
-                    let experimental = experimental.get_or_insert_default();
-                    experimental.insert(DECLARED.to_owned(), Map::new());
-                }
-                declared
+        JsonRpcMessage::Request(request) => {
+            let asked = &mut request.request;
+            if let ClientRequest::InitializeRequest(greeting) = asked {
+                noted(greeting, written)
+            } else {
+                aside_request(asked, written)
+                    .map(|aside| *asked = ClientRequest::CustomRequest(aside))
+                    .is_some()
             }
-            asked => aside_request(asked, written)
-                .map(|aside| *asked = ClientRequest::CustomRequest(aside))
-                .is_some(),
-        },
+        }
         JsonRpcMessage::Notification(_)
         | JsonRpcMessage::Response(_)
         | JsonRpcMessage::Error(_) => false,
@@ -60,18 +57,31 @@ pub(super) fn set_aside(
     (message, changed)
 }
 
+/// Keeps what a client declares with its greeting, where the library lets it stand.
+fn noted(greeting: &mut InitializeRequest, written: &[u8]) -> bool {
+    let declared = declares_tasks(written);
+    if declared {
+        let experimental = &mut greeting.params.capabilities.experimental;
+        let experimental = experimental.get_or_insert_default();
+        experimental.insert(DECLARED.to_owned(), Map::new());
+    }
+    declared
+}
+
 fn aside_request(request: &ClientRequest, written: &[u8]) -> Option<CustomRequest> {
     // Newer requests say which version they speak, each of them.
     if request.get_meta().protocol_version().is_some() {
         return None;
     }
-    let method = match request {
-        ClientRequest::CallToolRequest(_) if asks_for_a_task(written) => aside::CALL,
-        ClientRequest::ListToolsRequest(_) => aside::LIST_TOOLS,
-        ClientRequest::GetTaskRequest(_) => aside::GET,
-        ClientRequest::CancelTaskRequest(_) => aside::CANCEL,
-        _ => return None,
-    };
+    let method = if matches!(request, ClientRequest::CallToolRequest(_)) {
+        asks_for_a_task(written).then_some(aside::CALL)
+    } else if matches!(request, ClientRequest::ListToolsRequest(_)) {
+        Some(aside::LIST_TOOLS)
+    } else if matches!(request, ClientRequest::GetTaskRequest(_)) {
+        Some(aside::GET)
+    } else {
+        matches!(request, ClientRequest::CancelTaskRequest(_)).then_some(aside::CANCEL)
+    }?;
     let mut params = serde_json::from_slice::<Params>(written).ok()?.params;
     if let Some(params) = params.as_mut().and_then(Value::as_object_mut) {
         // It travels beside the parameters.
@@ -186,7 +196,7 @@ mod tests {
         changed.then(|| serde_json::to_value(message).unwrap())
     }
 
-    fn call(params: Value) -> Value {
+    fn call(params: &Value) -> Value {
         json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params})
     }
 
@@ -195,7 +205,7 @@ mod tests {
         let meta = json!({"progressToken": "p"});
         let asked =
             json!({"name": "x", "arguments": {"task": 1}, "task": {"ttl": 5}, "_meta": meta});
-        let found = aside(&call(asked.clone())).unwrap();
+        let found = aside(&call(&asked)).unwrap();
         assert_eq!(found["method"], aside::CALL);
         assert_eq!(found["params"], asked, "{found}");
         let newer = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28"});
@@ -204,7 +214,7 @@ mod tests {
             json!({"name": "x", "task": null}),
             json!({"name": "x", "task": {}, "_meta": newer}),
         ] {
-            assert_eq!(aside(&call(params.clone())), None, "{params}");
+            assert_eq!(aside(&call(&params)), None, "{params}");
         }
         for capabilities in [json!({"tasks": {}}), json!({})] {
             let client = json!({"name": "x", "version": "1"});

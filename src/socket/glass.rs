@@ -1,6 +1,7 @@
 //! Breaking the glass over the socket: filed by whom the kernel names, signed in their own program, and
 //! run for them alone.
 
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::submit::{Answer, SqlAsk};
@@ -19,7 +20,20 @@ use crate::wire::ran::{Ran, Rest};
 const MOST_WAITING: u64 = 10;
 
 /// Files it, for those who approve: each is told of, and nobody else can do so at will.
-pub(super) async fn file(serving: &Serving, peer: &Peer, ask: SqlAsk) -> Result<Reply, Refusal> {
+pub(super) async fn file(
+    serving: &Serving,
+    peer: &Peer,
+    (sql, params): (String, Vec<Value>),
+    (target, reason): (Option<String>, String),
+) -> Result<Reply, Refusal> {
+    let ask = SqlAsk {
+        sql,
+        params,
+        target,
+        reason: Some(reason),
+        max_rows: None,
+        timeout_ms: None,
+    };
     let caller = Caller {
         principal: person(peer),
     };

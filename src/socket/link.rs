@@ -67,10 +67,8 @@ impl Link {
 
     /// Asks, and waits for the answer. After an error of the connection every further call fails.
     pub async fn ask(&mut self, call: &Call) -> Result<Reply, Refusal> {
-        let patience = match call {
-            Call::Run { .. } => RUN,
-            _ => CALL,
-        };
+        let runs = matches!(call, Call::Run { .. });
+        let patience = if runs { RUN } else { CALL };
         let asking = async {
             lines::write(&mut self.writer, call).await?;
             lines::read(&mut self.reader, LONGEST_ANSWER).await

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
-use crate::broker::submit::SqlAsk;
 use crate::broker::{explain, requests, reviews, votes};
 use crate::core::ids::RequestId;
 use crate::core::principal::{Principal, PrincipalKind};
@@ -76,17 +75,7 @@ pub(super) async fn answer(serving: &Serving, peer: &Peer, call: Call) -> Result
             params,
             target,
             reason,
-        } => {
-            let ask = SqlAsk {
-                sql,
-                params: params.0,
-                target,
-                reason: Some(reason),
-                max_rows: None,
-                timeout_ms: None,
-            };
-            glass::file(serving, peer, ask).await
-        }
+        } => glass::file(serving, peer, (sql, params.0), (target, reason)).await,
         Call::Run { request } => glass::run(serving, peer, &request).await,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rmcp::model::{
     CallToolRequestParams, ClientCapabilities, CustomRequest, DetailedTask, ErrorCode, ErrorData,
-    GetTaskResult, ListToolsResult, ProtocolVersion, ServerResult, Task, TaskPayload, TaskStatus,
+    ListToolsResult, ProtocolVersion, ServerResult, Task, TaskPayload, TaskStatus,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler as _};
@@ -21,6 +21,8 @@ use crate::mcp::person::Opens;
 use crate::mcp::tools::{Reply, Tool};
 use crate::mcp::{Server, call, experimental, tasks};
 
+/// Which task an answer belongs to, in its `_meta`.
+const RELATED: &str = "io.modelcontextprotocol/related-task";
 /// Tasks in one answer to `tasks/list`.
 const LISTED: usize = 50;
 /// The longest that `tasks/result` waits, for whoever asks once and goes away.
@@ -63,12 +65,7 @@ pub(in crate::mcp) async fn answer(
             let caller = server.caller(&context);
             tasks_of(server, &caller, &request.method, params, &context).await
         }
-        (aside::GET, false) if extension => older(
-            &server
-                .get_task(parse(params)?, context)
-                .await
-                .map(GetTaskResult::from)?,
-        ),
+        (aside::GET, false) if extension => older(&server.get_task(parse(params)?, context).await?),
         (aside::CANCEL, false) if extension => {
             server.cancel_task(parse(params)?, context).await?;
             Ok(json!({}))
@@ -95,15 +92,14 @@ async fn tools(
         .any(|tool| tool.name == Tool::Request.name());
     let mut list = older(&list)?;
     let tools = list.get_mut("tools").and_then(Value::as_array_mut);
-    for tool in tools.into_iter().flatten() {
+    let tools = tools.into_iter().flatten();
+    for tool in tools.filter_map(Value::as_object_mut) {
+        let is_it = tool
+            .get("name")
+            .is_some_and(|name| name == Tool::SqlExecute.name());
         // Where nobody can be asked, nothing waits.
-        if knows_tasks
-            && waits
-            && tool
-                .get("name")
-                .is_some_and(|name| name == Tool::SqlExecute.name())
-        {
-            tool["execution"] = json!({"taskSupport": "optional"});
+        if knows_tasks && waits && is_it {
+            tool.insert("execution".into(), json!({"taskSupport": "optional"}));
         }
     }
     Ok(list)
@@ -225,23 +221,14 @@ async fn tasks_of(
 async fn result(server: &Server, caller: &Caller, id: &str) -> Result<Value, ErrorData> {
     loop {
         let task = tasks::get(server, caller, Opens::Never, id).await?;
-        match task.payload {
-            TaskPayload::Completed { result } => return Ok(fetched(result, id)),
-            TaskPayload::Cancelled => {
-                return Err(ErrorData::invalid_params(
-                    "the task was cancelled: it has no answer",
-                    None,
-                ));
-            }
-            TaskPayload::Failed { error } => {
-                let message = error
-                    .get("message")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
-                return Err(ErrorData::internal_error(message.to_owned(), None));
-            }
-            _ => tasks::moves(server, caller, id).await?,
+        if let TaskPayload::Completed { result } = task.payload {
+            return Ok(fetched(result, id));
         }
+        if is_over(&task) {
+            let message = "the task was cancelled: it has no answer";
+            return Err(ErrorData::invalid_params(message, None));
+        }
+        tasks::moves(server, caller, id).await?;
     }
 }
 
@@ -307,12 +294,17 @@ fn is_over(task: &DetailedTask) -> bool {
 
 /// How a task stands, in the older words.
 fn stands(task: &DetailedTask) -> Value {
-    match &task.payload {
-        TaskPayload::Completed { result } => ended(&task.task, result),
-        TaskPayload::Cancelled => seen(&task.task, "cancelled", None),
-        TaskPayload::Failed { .. } => seen(&task.task, "failed", None),
-        _ => seen(&task.task, "working", None),
+    if let TaskPayload::Completed { result } = &task.payload {
+        return ended(&task.task, result);
     }
+    let status = if matches!(task.payload, TaskPayload::Cancelled) {
+        "cancelled"
+    } else if is_over(task) {
+        "failed"
+    } else {
+        "working"
+    };
+    seen(&task.task, status, None)
 }
 
 /// A task whose call was answered: one that was refused has failed, and says why.
@@ -333,27 +325,29 @@ fn ended(task: &Task, result: &Map<String, Value>) -> Value {
 }
 
 fn seen(task: &Task, status: &str, message: Option<&str>) -> Value {
-    let mut seen = json!({
-        "taskId": task.task_id,
-        "status": status,
-        "createdAt": task.created_at,
-        "lastUpdatedAt": task.last_updated_at,
-        "ttl": task.ttl_ms,
-    });
+    let mut seen = Map::new();
+    let mut say = |name: &str, value: Value| seen.insert(name.to_owned(), value);
+    say("taskId", json!(task.task_id));
+    say("status", json!(status));
+    say("createdAt", json!(task.created_at));
+    say("lastUpdatedAt", json!(task.last_updated_at));
+    say("ttl", json!(task.ttl_ms));
     if let Some(message) = message.or(task.status_message.as_deref()) {
-        seen["statusMessage"] = json!(message);
+        say("statusMessage", json!(message));
     }
     if let Some(interval) = task.poll_interval_ms {
-        seen["pollInterval"] = json!(interval);
+        say("pollInterval", json!(interval));
     }
-    seen
+    Value::Object(seen)
 }
 
 /// An answer that names its task.
 fn fetched(mut result: Map<String, Value>, id: &str) -> Value {
     result.remove("resultType");
     let meta = result.entry("_meta").or_insert_with(|| json!({}));
-    meta["io.modelcontextprotocol/related-task"] = json!({ "taskId": id });
+    if let Some(meta) = meta.as_object_mut() {
+        meta.insert(RELATED.to_owned(), json!({ "taskId": id }));
+    }
     Value::Object(result)
 }
 
