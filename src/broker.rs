@@ -4,6 +4,7 @@ pub mod approvals;
 pub mod break_glass;
 pub mod catalogue;
 pub mod collect;
+pub mod explain;
 pub mod health;
 pub mod requests;
 pub mod reviews;

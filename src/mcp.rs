@@ -10,6 +10,7 @@ pub mod schema;
 pub mod serve;
 pub mod tools;
 
+mod experimental;
 mod person;
 mod stdio;
 mod tasks;
@@ -19,11 +20,11 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use rmcp::ServerHandler;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, GetPromptRequestParams,
-    GetPromptResponse, GetTaskParams, GetTaskResult, Implementation, ListPromptsResult,
-    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
-    Tool as Listed, UpdateTaskParams,
+    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CustomRequest,
+    CustomResult, GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult,
+    Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
+    ServerCapabilities, ServerConfig, Tool as Listed, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
@@ -33,6 +34,7 @@ use crate::core::level::Level;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::statement::Effect;
 use crate::core::target::Target;
+use crate::mcp::experimental::Kept;
 use crate::mcp::person::{Abilities, Offers};
 use crate::mcp::tasks::Runs;
 use crate::mcp::tools::Tool;
@@ -50,6 +52,7 @@ pub struct Server {
     kind: PrincipalKind,
     offers: Arc<Offers>,
     runs: Runs,
+    kept: Arc<Kept>,
     alone: Arc<[Listed]>,
     with_people: Arc<[Listed]>,
 }
@@ -70,6 +73,7 @@ impl Server {
             kind: PrincipalKind::Ai,
             offers: Arc::default(),
             runs: Runs::default(),
+            kept: Arc::default(),
             alone: alone.map(|tool| list(tool, writes)).collect(),
             with_people: of_all.map(|tool| list(tool, true)).collect(),
         }
@@ -200,6 +204,15 @@ impl ServerHandler for Server {
         let caller = self.caller(&context);
         let cancel = tasks::cancel(self, &caller, &request.task_id);
         Box::pin(call::guard("tasks/cancel", cancel)).await
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let answer = experimental::answer(self, request, context);
+        Box::pin(answer).await.map(CustomResult::new)
     }
 
     async fn list_resources(

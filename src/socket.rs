@@ -9,9 +9,11 @@ pub mod link;
 pub mod serve;
 
 mod crowd;
+mod glass;
 mod lines;
 mod people;
 
 pub use door::Door;
+pub use glass::ran_as;
 pub use link::Link;
 pub use serve::{Serving, serve};

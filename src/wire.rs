@@ -11,6 +11,7 @@
 
 pub mod hello;
 pub mod people;
+pub mod ran;
 
 use serde::{Deserialize, Serialize};
 

@@ -23,6 +23,13 @@ pub async fn file(broker: &Broker, caller: &Caller, ask: SqlAsk) -> Result<Reque
     file_with(&Checks::all(), broker, caller, ask).await
 }
 
+/// Records that somebody was turned away before anything was looked at.
+pub async fn turn_away(broker: &Broker, caller: &Caller, refusal: &Refusal) -> Result<(), Refusal> {
+    let draft = broker.draft(EventKind::RequestRefused, caller);
+    let draft = draft.purpose(Purpose::BreakGlass);
+    broker.record_refusal(draft, refusal).await
+}
+
 async fn file_with(
     checks: &Checks<DocumentError>,
     broker: &Broker,

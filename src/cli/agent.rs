@@ -87,6 +87,7 @@ pub(super) async fn run(args: AgentArgs, shared: Shared) -> Result<Exit, Failure
     ))?;
     let serving = Serving {
         server: Server::new(Arc::clone(&local.broker), &user),
+        broker: Arc::clone(&local.broker),
         state: local.state.clone(),
         setup,
         clients,

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::boot::{self, Local};
-use crate::broker::submit::{Answer, SqlAsk};
-use crate::broker::{Caller, approvals, break_glass, requests};
-use crate::cli::desk::Desk;
+use crate::broker::submit::SqlAsk;
+use crate::broker::{Caller, approvals, break_glass};
+use crate::cli::desk::{AgentArgs, Desk};
 use crate::cli::mcp::close_when_asked;
 use crate::cli::place::{Place, person};
 use crate::cli::requests::vote::{self, Signing};
@@ -24,7 +24,10 @@ use crate::core::ids::RequestId;
 use crate::core::refusal::Refusal;
 use crate::core::time::Clock;
 use crate::core::visible::on_one_line;
+use crate::socket::ran_as;
 use crate::telemetry;
+use crate::wire::people::Call;
+use crate::wire::ran::{Given, Ran};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -66,6 +69,8 @@ pub(super) struct BreakGlassArgs {
     json: bool,
     #[command(flatten)]
     databases: Databases,
+    #[command(flatten)]
+    agent: AgentArgs,
 }
 
 /// The values of the placeholders.
@@ -80,6 +85,12 @@ fn values(text: &str) -> Result<Values, String> {
 
 pub(super) async fn run(mut args: BreakGlassArgs, shared: Shared) -> Result<Exit, Failure> {
     let around = Surroundings::of_process();
+    let local = !args.databases.database_urls.is_empty();
+    if args.agent.socket(&shared, &around, local)?.is_some() {
+        let desk = Desk::open(&args.agent, shared).await?;
+        let done = Box::pin(there(&args, &desk)).await;
+        return desk.close(done).await;
+    }
     let databases = std::mem::take(&mut args.databases);
     let config = config::load(&shared.into_flags(databases), &around)?;
     telemetry::start(&config.home.log);
@@ -101,27 +112,43 @@ async fn in_place(args: &BreakGlassArgs, local: &Local, place: &Place) -> Result
     };
     let ask = SqlAsk {
         sql: statement(&args.sql)?,
-        params: args
-            .params
-            .clone()
-            .map(|values| values.0)
-            .unwrap_or_default(),
+        params: values_of(args),
         target: args.target.clone(),
         reason: Some(args.reason.clone()),
         max_rows: None,
         timeout_ms: None,
     };
     let id = break_glass::file(&local.broker, &caller, ask).await?;
-    if let Err(failure) = sign(args, place, &id).await {
-        // Nothing that nobody signed stays behind. If even this fails, its time runs out soon.
-        let cancelled = requests::cancel(&place.state, &id, &caller.principal).await;
-        drop(cancelled);
-        return Err(failure);
-    }
+    let desk = Desk::at(Place {
+        state: place.state.clone(),
+        around: Surroundings::of_process(),
+    });
+    sign(args, &desk, &id).await?;
     let stopped = CancellationToken::new();
     close_when_asked(stopped.clone());
     let ran = approvals::settle(&local.broker, &caller, &id, stopped).await;
-    tell(args, place, &id, ran)
+    let status = desk.show(&id).await?.request.status();
+    let ran = ran.map(|answer| ran_as(answer, status));
+    tell(args, &desk, &id, ran).await
+}
+
+/// The same at an agent of another user, which files it and runs it; it is shown and signed here.
+async fn there(args: &BreakGlassArgs, desk: &Desk) -> Result<Exit, Failure> {
+    let call = Call::BreakGlass {
+        sql: statement(&args.sql)?,
+        params: Given(values_of(args)),
+        target: args.target.clone(),
+        reason: args.reason.clone(),
+    };
+    let id = desk.break_glass(&call).await?.id().clone();
+    sign(args, desk, &id).await?;
+    let ran = desk.run(&id).await;
+    tell(args, desk, &id, ran).await
+}
+
+fn values_of(args: &BreakGlassArgs) -> Vec<Value> {
+    let values = args.params.clone();
+    values.map(|values| values.0).unwrap_or_default()
 }
 
 fn statement(given: &str) -> std::io::Result<String> {
@@ -133,12 +160,22 @@ fn statement(given: &str) -> std::io::Result<String> {
     Ok(text)
 }
 
-async fn sign(args: &BreakGlassArgs, place: &Place, id: &RequestId) -> Result<(), Failure> {
-    let shown = requests::show(&place.state, id)?;
-    let desk = Desk::at(Place {
-        state: place.state.clone(),
-        around: Surroundings::of_process(),
-    });
+/// Shows it and has it signed. Nothing that nobody has signed stays behind.
+async fn sign(args: &BreakGlassArgs, desk: &Desk, id: &RequestId) -> Result<(), Failure> {
+    let signed = shown_and_signed(args, desk, id).await;
+    if signed.is_err() {
+        // If even this fails, its time runs out soon.
+        drop(desk.cancel(id).await);
+    }
+    signed
+}
+
+async fn shown_and_signed(
+    args: &BreakGlassArgs,
+    desk: &Desk,
+    id: &RequestId,
+) -> Result<(), Failure> {
+    let shown = desk.show(id).await?;
     let signing = Signing {
         key: args.key.as_deref(),
         comment: None,
@@ -148,18 +185,18 @@ async fn sign(args: &BreakGlassArgs, place: &Place, id: &RequestId) -> Result<()
         meant: args.yes.then_some(true),
         otherwise: "look at what is shown, in a terminal, or add `--yes`",
     };
-    vote::sign(&desk, &shown, &signing).await?;
+    vote::sign(desk, &shown, &signing).await?;
     Ok(())
 }
 
 /// Says what came of it. That a review is open is said however it has ended.
-fn tell(
+async fn tell(
     args: &BreakGlassArgs,
-    place: &Place,
+    desk: &Desk,
     id: &RequestId,
-    ran: Result<Answer, Refusal>,
+    ran: Result<Ran, Refusal>,
 ) -> Result<Exit, Failure> {
-    let request = place.state.requests().get(id).map_err(Refusal::from)?;
+    let request = desk.show(id).await?.request;
     if request.has_open_review() {
         output::complain(&format!(
             "BREAK GLASS: {id} is {}. Its review is open; somebody else closes it with\n  secondkey requests review {id} --comment TEXT",
@@ -168,7 +205,7 @@ fn tell(
     }
     let answer = ran?;
     let text = if args.json {
-        in_json(&answer, request.status().as_str())
+        in_json(&answer)
     } else {
         in_words(&answer)
     };
@@ -176,14 +213,13 @@ fn tell(
     Ok(Exit::Done)
 }
 
-fn in_json(answer: &Answer, status: &str) -> String {
-    let report = &answer.report;
+fn in_json(report: &Ran) -> String {
     let truncated = report.truncated.as_ref().map(|cut| {
-        json!({ "by": cut.by.as_str(), "shown": cut.shown, "at_least": cut.at_least, "exact": cut.exact })
+        json!({ "by": cut.by, "shown": cut.shown, "at_least": cut.at_least, "exact": cut.exact })
     });
     json!({
-        "request": answer.request,
-        "state": status,
+        "request": report.request,
+        "state": report.status.as_str(),
         "purpose": "break_glass",
         "review": "open",
         "effect": report.effect,
@@ -191,13 +227,12 @@ fn in_json(answer: &Answer, status: &str) -> String {
         "rows": report.rows,
         "affected": report.affected,
         "truncated": truncated,
-        "elapsed_ms": u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
+        "elapsed_ms": report.elapsed_ms,
     })
     .to_string()
 }
 
-fn in_words(answer: &Answer) -> String {
-    let report = &answer.report;
+fn in_words(report: &Ran) -> String {
     let mut parts = Vec::new();
     if !report.columns.is_empty() {
         let header = report.columns.iter().map(|column| column.name.clone());
@@ -214,7 +249,7 @@ fn in_words(answer: &Answer) -> String {
         let exact = if cut.exact { "" } else { "at least " };
         parts.push(format!(
             "Cut by the limit on {}: {} of {exact}{} rows are shown.",
-            cut.by.as_str(),
+            on_one_line(&cut.by),
             cut.shown,
             cut.at_least
         ));

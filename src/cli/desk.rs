@@ -25,6 +25,7 @@ use crate::store::requests::{Filter, Summary};
 use crate::telemetry;
 use crate::wire::hello::Wants;
 use crate::wire::people::{Call, LONGEST_LIST, LONGEST_WAIT_MS, Line, Reply, Standing};
+use crate::wire::ran::{Explained, Ran};
 
 /// The variable that stands for `--agent`.
 const VARIABLE: &str = "SECONDKEY_AGENT";
@@ -250,6 +251,29 @@ impl Desk {
         self.request(&Call::Cancel { request }).await
     }
 
+    /// What the policies of an agent of another user say of a request: the workspace's and the agent's.
+    pub(super) async fn explain(&self, id: &RequestId) -> Result<[Explained; 2], Refusal> {
+        let request = id.clone();
+        let Reply::Explained(said) = self.there(&Call::Explain { request }).await? else {
+            return Err(strange());
+        };
+        said.try_into().map_err(|_| strange())
+    }
+
+    /// Files a statement that breaks the glass at an agent of another user.
+    pub(super) async fn break_glass(&self, call: &Call) -> Result<Request, Refusal> {
+        self.request(call).await
+    }
+
+    /// Has an agent of another user run what was filed and signed.
+    pub(super) async fn run(&self, id: &RequestId) -> Result<Ran, Refusal> {
+        let request = id.clone();
+        let Reply::Ran(ran) = self.there(&Call::Run { request }).await? else {
+            return Err(strange());
+        };
+        Ok(*ran)
+    }
+
     /// The pinned trust file.
     pub(super) async fn trust(&self) -> Result<Arc<TrustFile>, Refusal> {
         if let At::Here(place) = &self.at {
@@ -318,11 +342,15 @@ impl Desk {
         }
     }
 
-    async fn request(&self, call: &Call) -> Result<Request, Refusal> {
+    async fn there(&self, call: &Call) -> Result<Reply, Refusal> {
         let At::There(link) = &self.at else {
             return Err(Refusal::new(Code::Internal, "there is no agent to ask"));
         };
-        let Reply::Request(request) = link.lock().await.ask(call).await? else {
+        link.lock().await.ask(call).await
+    }
+
+    async fn request(&self, call: &Call) -> Result<Request, Refusal> {
+        let Reply::Request(request) = self.there(call).await? else {
             return Err(strange());
         };
         Ok(Request::from(*request))

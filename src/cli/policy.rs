@@ -11,9 +11,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::cli::desk::AgentArgs;
 use crate::cli::{Databases, Exit, Failure, Shared};
 use crate::core::ids::RequestId;
 use crate::core::principal::Principal;
+use crate::core::refusal::{Code, Refusal};
 
 /// Check, explain and test what runs, what asks people and what is refused
 #[derive(Args, Debug)]
@@ -97,6 +99,8 @@ struct ExplainArgs {
     /// One JSON object per line
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    agent: AgentArgs,
 }
 
 pub(super) async fn run(args: PolicyArgs, shared: Shared) -> Result<Exit, Failure> {
@@ -106,8 +110,16 @@ pub(super) async fn run(args: PolicyArgs, shared: Shared) -> Result<Exit, Failur
             databases,
             request: Some(request),
             json,
+            agent,
             ..
-        }) => asked::run(&request, databases, json, shared).await,
+        }) => asked::run(&request, (databases, &agent), json, shared).await,
+        Command::Explain(args) if args.agent.is_given() => {
+            let sentence = "over an agent's socket a request is explained, and no statement";
+            Err(Failure::Misused(
+                Refusal::new(Code::InvalidArgument, sentence)
+                    .hint("name the request, or leave out `--agent`"),
+            ))
+        }
         Command::Explain(args) => explain::run(args, shared).await,
         Command::Test(args) => cases::run(args, shared).await,
     }

@@ -37,6 +37,24 @@ pub(super) async fn call(
     request: CallToolRequestParams,
     context: RequestContext<RoleServer>,
 ) -> Result<CallToolResponse, ErrorData> {
+    Ok(
+        match reply(server, caller, request, context, false).await? {
+            Ok(Reply::Done(answer)) => answered(answer).into(),
+            Ok(Reply::Opens(request)) => person::input_required(&request).into(),
+            Ok(Reply::Task(request, form)) => tasks::created(form, &request).into(),
+            Err(refusal) => refused(&refusal).into(),
+        },
+    )
+}
+
+/// Makes a call, whose client takes a task for an answer if it has declared so or wants one of `this`.
+pub(super) async fn reply(
+    server: &Server,
+    caller: &Caller,
+    request: CallToolRequestParams,
+    context: RequestContext<RoleServer>,
+    this: bool,
+) -> Result<Result<Reply, Refusal>, ErrorData> {
     let tool = Tool::named(&request.name).ok_or_else(|| {
         ErrorData::invalid_params(format!("unknown tool: {}", request.name), None)
     })?;
@@ -44,7 +62,10 @@ pub(super) async fn call(
     // Whatever ends this call early, even being dropped, cancels the read behind it. A call that
     // was answered leaves the read alone: it goes on into the spool.
     let unanswered = cancel.clone().drop_guard();
-    let answer = answer(server, caller, (tool, request), (&context, cancel.clone()));
+    let mut abilities = Abilities::of(&context);
+    abilities.tasks |= this;
+    let asked = (tool, request, abilities);
+    let answer = answer(server, caller, asked, (&context, cancel.clone()));
     tokio::pin!(answer);
     let mut beats = interval_at(Instant::now() + FIRST_HEARTBEAT, HEARTBEAT);
     let started = Instant::now();
@@ -56,18 +77,13 @@ pub(super) async fn call(
         }
     };
     drop(unanswered.disarm());
-    Ok(match answer {
-        Ok(Reply::Done(answer)) => answered(answer).into(),
-        Ok(Reply::Opens(request)) => person::input_required(&request).into(),
-        Ok(Reply::Task(request, form)) => tasks::created(form, &request).into(),
-        Err(refusal) => refused(&refusal).into(),
-    })
+    Ok(answer)
 }
 
 async fn answer(
     server: &Server,
     caller: &Caller,
-    (tool, request): (Tool, CallToolRequestParams),
+    (tool, request, abilities): (Tool, CallToolRequestParams, Abilities),
     (protocol, cancel): (&RequestContext<RoleServer>, CancellationToken),
 ) -> Result<Reply, Refusal> {
     let resumed = request.request_state.as_deref().map(person::resumes);
@@ -77,7 +93,7 @@ async fn answer(
         level: server.level,
         cancel,
         protocol,
-        abilities: Abilities::of(protocol),
+        abilities,
         offers: &server.offers,
         resumed: resumed.transpose()?,
         responses: request.input_responses.as_ref(),
@@ -89,7 +105,7 @@ async fn answer(
 }
 
 /// Waits for a call, but not for ever, and not at the price of the whole server.
-async fn guarded<T>(
+pub(super) async fn guarded<T>(
     tool: &'static str,
     longest: Duration,
     call: impl Future<Output = Result<T, Refusal>>,

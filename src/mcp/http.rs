@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -20,7 +21,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::mcp::{MESSAGE_BYTES, Server};
+use crate::mcp::{MESSAGE_BYTES, Server, experimental};
 
 /// How often a silent stream is kept alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -142,9 +143,50 @@ impl Services {
 
 async fn answer(State(services): State<Arc<Services>>, request: Request) -> Response {
     match services.of(bearer(&request)) {
-        Some(service) => service.handle(request).await.into_response(),
+        Some(service) => handled(service, request).await,
         None => unauthorized(),
     }
+}
+
+/// Has a request answered, after the words for older tasks were set aside.
+async fn handled(service: &Service, request: Request) -> Response {
+    if request.method() != Method::POST {
+        return service.handle(request).await.into_response();
+    }
+    let (head, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MESSAGE_BYTES).await else {
+        let why = format!("the message is longer than {MESSAGE_BYTES} bytes, or broke off\n");
+        return (StatusCode::PAYLOAD_TOO_LARGE, why).into_response();
+    };
+    let Ok(message) = serde_json::from_slice(&body) else {
+        // The library says what is wrong with it.
+        let request = Request::from_parts(head, Body::from(body));
+        return service.handle(request).await.into_response();
+    };
+    let greets = experimental::greets(&message);
+    let body = match experimental::set_aside(message, &body) {
+        (message, true) => serde_json::to_vec(&message).map_or(body, Bytes::from),
+        (_, false) => body,
+    };
+    let request = Request::from_parts(head, Body::from(body));
+    let response = service.handle(request).await;
+    if greets {
+        greeted(response.into_response()).await
+    } else {
+        response.into_response()
+    }
+}
+
+/// The answer to a greeting, with what it says of older tasks. It is one message and ends.
+async fn greeted(response: Response) -> Response {
+    let (mut head, body) = response.into_parts();
+    let Ok(body) = to_bytes(body, MESSAGE_BYTES).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    head.headers.remove(header::CONTENT_LENGTH);
+    let amended = std::str::from_utf8(&body).map(experimental::declared_in_events);
+    let body = amended.map_or_else(|_| Body::from(body.clone()), Body::from);
+    Response::from_parts(head, body)
 }
 
 async fn nothing_here(State(services): State<Arc<Services>>, request: Request) -> Response {

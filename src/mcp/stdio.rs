@@ -22,6 +22,8 @@ use rmcp::transport::{Transport, stdio_pipes};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 
+use crate::mcp::experimental;
+
 use flight::Flight;
 use lines::{Line, Lines};
 use message::Heard;
@@ -125,7 +127,7 @@ impl Inner {
                 Heard::Message(message) => return Some(*message),
                 Heard::Nothing => {}
                 Heard::Bad(answer) => {
-                    self.outbox.push(&answer);
+                    self.outbox.push(answer.as_ref());
                     input.owes = true;
                 }
             }
@@ -167,7 +169,10 @@ impl Transport<RoleServer> for Pipe {
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
         let inner = Arc::clone(&self.inner);
         async move {
-            inner.outbox.push(&item);
+            match experimental::declared(&item) {
+                Some(greeting) => inner.outbox.push(&greeting),
+                None => inner.outbox.push(&item),
+            }
             let flushed = inner.outbox.flush().await;
             if let Some(id) = answered(&item) {
                 inner.flight.end(id);

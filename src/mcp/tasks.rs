@@ -8,6 +8,8 @@
 
 mod runs;
 
+use std::time::Duration;
+
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, CreateTaskResult, DetailedTask, Task, TaskPayload, TaskStatus};
 use serde_json::Value;
@@ -22,6 +24,8 @@ pub(super) use runs::Runs;
 
 /// How often a client is asked to look, in milliseconds.
 const POLL_MS: u64 = 2_000;
+/// How long one look for news takes at most.
+const LOOK: Duration = Duration::from_secs(30);
 /// What the id of a task has at its end when `request` made it, whose answers have a form of their own.
 const OF_REQUEST: &str = ".wait";
 
@@ -99,9 +103,44 @@ pub(super) async fn get(
             .begin(&server.broker, caller, &task.request)
             .await;
     }
-    let answer = server.runs.answer(&task.request);
+    view(server, caller, opens, id).await
+}
+
+/// How a request's task stands, without having anything begun.
+pub(super) async fn seen(
+    server: &Server,
+    caller: &Caller,
+    request: &RequestId,
+) -> Result<DetailedTask, ErrorData> {
+    view(server, caller, Opens::Never, request.as_str()).await
+}
+
+/// Waits until there is news of a task that is not over, for a while at most.
+pub(super) async fn moves(server: &Server, caller: &Caller, id: &str) -> Result<(), ErrorData> {
     let (task, request) = find(server, caller, id).await?;
+    if server.runs.goes_on(&task.request) {
+        server.runs.over(&task.request, LOOK).await;
+        return Ok(());
+    }
+    let status = request.status();
+    let requests = server.broker.state.requests();
+    let moved = requests.wait(&task.request, LOOK, |now| now.status() != status);
+    let moved = moved.await.map_err(Refusal::from);
+    moved.map(drop).map_err(|refusal| fault(&refusal))
+}
+
+async fn view(
+    server: &Server,
+    caller: &Caller,
+    opens: Opens,
+    id: &str,
+) -> Result<DetailedTask, ErrorData> {
+    let (task, request) = find(server, caller, id).await?;
+    // In this order: a run of ours has its answer later than the store has its end.
+    let goes_on = server.runs.goes_on(&task.request);
+    let answer = server.runs.answer(&task.request);
     let payload = match (answer, request.status()) {
+        (None, _) if goes_on => TaskPayload::Working,
         (_, Status::Cancelled) => TaskPayload::Cancelled,
         (Some(answer), _) => completed(task.form, &request, answer)?,
         (None, Status::Pending) if opens != Opens::Never && !server.offers.has(&task.request) => {
@@ -203,7 +242,7 @@ fn message(request: &Request) -> String {
     }
 }
 
-fn fault(refusal: &Refusal) -> ErrorData {
+pub(super) fn fault(refusal: &Refusal) -> ErrorData {
     ErrorData::internal_error(refusal.message.clone(), None)
 }
 

@@ -10,8 +10,8 @@ use crate::core::notice::{Event, Notice};
 /// How long the desktop's own program may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What shows on the desktop: requests that begin to wait.
-pub const EVENTS: [Event; 1] = [Event::Pending];
+/// What shows on the desktop: requests that begin to wait, and reviews that are open.
+pub const EVENTS: [Event; 2] = [Event::Pending, Event::ReviewOpened];
 
 /// The desktop that this process runs on.
 #[derive(Clone, Copy, Debug)]

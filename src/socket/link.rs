@@ -9,6 +9,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
+use crate::core::limits::Limits;
 use crate::core::refusal::{Code, Refusal};
 use crate::socket::{door, lines};
 use crate::wire::Answer;
@@ -19,6 +20,9 @@ use crate::wire::people::{Call, LONGEST_ANSWER, LONGEST_WAIT_MS, Reply};
 const HELLO: Duration = Duration::from_secs(10);
 /// How long an agent may take to answer a call, beyond what the call itself waits for.
 const CALL: Duration = Duration::from_millis(LONGEST_WAIT_MS + 40_000);
+
+/// How long it may take to run a statement and to answer.
+const RUN: Duration = Duration::from_millis(Limits::MAX.time_ms as u64 + 60_000);
 
 /// A connection to an agent, after the hello.
 #[derive(Debug)]
@@ -63,11 +67,13 @@ impl Link {
 
     /// Asks, and waits for the answer. After an error of the connection every further call fails.
     pub async fn ask(&mut self, call: &Call) -> Result<Reply, Refusal> {
+        let runs = matches!(call, Call::Run { .. });
+        let patience = if runs { RUN } else { CALL };
         let asking = async {
             lines::write(&mut self.writer, call).await?;
             lines::read(&mut self.reader, LONGEST_ANSWER).await
         };
-        let answer = timeout(CALL, asking).await;
+        let answer = timeout(patience, asking).await;
         let answer = answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let line = answer.map_err(|error| unreachable(&self.path, &error))?;
         let line = line.ok_or_else(|| ended(&self.path))?;

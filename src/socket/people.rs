@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
-use crate::broker::{requests, reviews, votes};
+use crate::broker::{explain, requests, reviews, votes};
 use crate::core::ids::RequestId;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::{Request, Status};
 use crate::core::trust::{Purpose, SignedTrust};
+use crate::socket::glass;
 use crate::socket::serve::Serving;
 use crate::store::State;
 use crate::store::requests::{Filter, Page, Summary};
@@ -19,6 +20,7 @@ use crate::web;
 use crate::wire::people::{
     Call, Kept, LONGEST_LIST, LONGEST_WAIT_MS, Line, Listed, Reply, Standby, Standing,
 };
+use crate::wire::ran::Explained;
 
 /// The most requests that are looked at to find one's own.
 const LOOKED_AT: usize = 5_000;
@@ -67,6 +69,14 @@ pub(super) async fn answer(serving: &Serving, peer: &Peer, call: Call) -> Result
         Call::InstallTrust { signed } => install(&serving.state, signed).await,
         Call::PageLink { request } => page_link(serving, peer, request).await,
         Call::Level {} => level(serving, peer).await,
+        Call::Explain { request } => explained(serving, peer, request).await,
+        Call::BreakGlass {
+            sql,
+            params,
+            target,
+            reason,
+        } => glass::file(serving, peer, (sql, params.0), (target, reason)).await,
+        Call::Run { request } => glass::run(serving, peer, &request).await,
     }
 }
 
@@ -90,7 +100,7 @@ async fn list(serving: &Serving, peer: &Peer, filter: Filter) -> Result<Listed, 
     })
 }
 
-/// The requests of one user's clients. Blocks.
+/// The requests of one user and of their clients. Blocks.
 fn own(state: &State, user: &str, filter: Filter) -> Result<Page, Refusal> {
     let (limit, mut looked_at) = (filter.limit, 0);
     let mut filter = Filter {
@@ -134,6 +144,19 @@ async fn show(serving: &Serving, peer: &Peer, id: RequestId) -> Result<Reply, Re
         request: Box::new(Kept::from(&shown.request)),
         values: shown.values.map(Into::into),
     })
+}
+
+async fn explained(serving: &Serving, peer: &Peer, id: RequestId) -> Result<Reply, Refusal> {
+    let state = serving.state.clone();
+    let shown = blocking(move || requests::show(&state, &id)).await?;
+    visible(serving, peer, &shown.request).await?;
+    let said = explain::explain(&serving.broker, &shown).await?;
+    let said = said.map(|one| Explained {
+        policy: one.policy,
+        judgement: one.explanation.judgement,
+        overshadowed: one.explanation.overshadowed,
+    });
+    Ok(Reply::Explained(said.into()))
 }
 
 async fn wait(
@@ -209,11 +232,11 @@ async fn level(serving: &Serving, peer: &Peer) -> Result<Reply, Refusal> {
     Ok(Reply::Level(standing.await?))
 }
 
-const APPROVERS: &str = "be a signer of the trust file under your user name, or be named in `agent.approvers` of the agent's configuration";
+pub(super) const APPROVERS: &str = "be a signer of the trust file under your user name, or be named in `agent.approvers` of the agent's configuration";
 
 /// Whether somebody sees everybody's requests: a signer of the trust file, by their user name, or one
 /// whom the configuration names.
-async fn approves(serving: &Serving, peer: &Peer) -> Result<bool, Refusal> {
+pub(super) async fn approves(serving: &Serving, peer: &Peer) -> Result<bool, Refusal> {
     let (state, peer) = (serving.state.clone(), peer.clone());
     let named = serving.approvers.clone();
     blocking(move || {
@@ -240,21 +263,25 @@ async fn visible(serving: &Serving, peer: &Peer, request: &Request) -> Result<()
     Err(Refusal::new(Code::UnknownRequest, sentence).hint(APPROVERS))
 }
 
-/// Whether a request was asked by one of a user's clients.
+/// Whether a request was asked by a user in person or by one of their clients.
 fn is_of(requester: &Principal, user: &str) -> bool {
-    requester.kind() == PrincipalKind::Ai && requester.os_user() == user
+    match requester.kind() {
+        PrincipalKind::Ai => requester.os_user() == user,
+        PrincipalKind::Human => *requester == Principal::new(PrincipalKind::Human, user),
+        PrincipalKind::Service => false,
+    }
 }
 
-fn person(peer: &Peer) -> Principal {
+pub(super) fn person(peer: &Peer) -> Principal {
     Principal::new(PrincipalKind::Human, &peer.name)
 }
 
-async fn find(state: &State, id: &RequestId) -> Result<Request, Refusal> {
+pub(super) async fn find(state: &State, id: &RequestId) -> Result<Request, Refusal> {
     let (state, id) = (state.clone(), id.clone());
     blocking(move || Ok(state.requests().get(&id)?)).await
 }
 
-fn kept(request: &Request) -> Reply {
+pub(super) fn kept(request: &Request) -> Reply {
     Reply::Request(Box::new(Kept::from(request)))
 }
 

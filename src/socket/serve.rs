@@ -11,6 +11,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::broker::Broker;
 use crate::core::account::Account;
 use crate::core::audit::{Draft, EventKind};
 use crate::core::refusal::{Code, Refusal};
@@ -40,6 +41,8 @@ const BREATH: Duration = Duration::from_millis(100);
 pub struct Serving {
     /// The MCP server.
     pub server: mcp::Server,
+    /// The deciding part, for what people have run.
+    pub broker: Arc<Broker>,
     /// The state folder.
     pub state: State,
     /// The files that all of this stands on.

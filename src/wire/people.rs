@@ -13,6 +13,7 @@ use crate::core::statement::Effect;
 use crate::core::time::Timestamp;
 use crate::core::trust::SignedTrust;
 use crate::core::work::{Digest, Salt};
+use crate::wire::ran::{Explained, Given, Ran};
 
 /// The longest call, in bytes: a trust file of the greatest length fits, escaped as it travels.
 pub const LONGEST_CALL: usize = 4 * 1024 * 1024;
@@ -87,6 +88,29 @@ pub enum Call {
     },
     /// What the agent's set-up holds against.
     Level {},
+    /// What the policies say of a request now.
+    Explain {
+        /// The request.
+        request: RequestId,
+    },
+    /// Files a statement that breaks the glass, for those who approve. It waits for a signature, which
+    /// [`Call::Vote`] hands in.
+    BreakGlass {
+        /// The statement.
+        sql: String,
+        /// The values of its placeholders.
+        #[serde(default)]
+        params: Given,
+        /// The target's name, where there are several.
+        target: Option<String>,
+        /// Why it cannot wait.
+        reason: String,
+    },
+    /// Runs what one has filed with [`Call::BreakGlass`] and somebody has signed.
+    Run {
+        /// The request.
+        request: RequestId,
+    },
 }
 
 /// What comes back where it goes well.
@@ -102,7 +126,7 @@ pub enum Reply {
         /// The values of its parameters, while they are kept.
         values: Option<Sent>,
     },
-    /// To [`Call::Wait`], [`Call::Vote`], [`Call::Review`] and [`Call::Cancel`].
+    /// To [`Call::Wait`], [`Call::Vote`], [`Call::Review`], [`Call::Cancel`] and [`Call::BreakGlass`].
     Request(Box<Kept>),
     /// To [`Call::Trust`]: every version, from the first.
     Trust(Vec<SignedTrust>),
@@ -112,6 +136,10 @@ pub enum Reply {
     Link(String),
     /// To [`Call::Level`].
     Level(Standing),
+    /// To [`Call::Explain`]: the workspace's policy and the agent's.
+    Explained(Vec<Explained>),
+    /// To [`Call::Run`].
+    Ran(Box<Ran>),
 }
 
 /// One page of a list.

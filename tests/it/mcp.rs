@@ -1,7 +1,7 @@
 //! The server through real MCP clients, and by hand in both generations of the protocol.
 
 mod claude_code;
-mod conformance;
+pub(crate) mod conformance;
 mod cursor;
 mod inspector;
 mod protocol;

@@ -9,6 +9,7 @@ mod door;
 mod heartbeat;
 mod leaving;
 mod notify;
+mod older_tasks;
 mod paging;
 mod person;
 mod policy;

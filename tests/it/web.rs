@@ -5,6 +5,7 @@ pub(crate) mod desk;
 mod guard;
 mod lock;
 mod pages;
+mod reviewing;
 mod rig;
 mod story;
 mod whole;

@@ -2,6 +2,7 @@
 
 use crate::boot;
 use crate::broker::requests::{self, Shown};
+use crate::cli::desk::{AgentArgs, Desk};
 use crate::cli::place::Place;
 use crate::cli::policy::explain::{Judged, target};
 use crate::cli::policy::json;
@@ -9,17 +10,26 @@ use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::config::{self, Flags, Surroundings};
 use crate::core::approval::Purpose;
 use crate::core::ids::RequestId;
+use crate::core::policy::set::Explanation;
 use crate::core::policy::{Facts, Progress, Requirement};
 use crate::core::request::RecordedVote;
 use crate::core::signer::Decision;
 use crate::core::visible::on_one_line;
+use crate::wire::ran::Explained;
 
 pub(super) async fn run(
     id: &RequestId,
-    databases: Databases,
+    (databases, agent): (Databases, &AgentArgs),
     json: bool,
     shared: Shared,
 ) -> Result<Exit, Failure> {
+    let around = Surroundings::of_process();
+    let local = !databases.database_urls.is_empty();
+    if agent.socket(&shared, &around, local)?.is_some() {
+        let desk = Desk::open(agent, shared).await?;
+        let done = explain_there(&desk, id, json).await;
+        return desk.close(done).await;
+    }
     let flags = shared.into_flags(databases);
     let place = Place::open_with(&flags)?;
     let done = explain(&place, id, &flags, json).await;
@@ -33,14 +43,33 @@ async fn explain(
     json: bool,
 ) -> Result<Exit, Failure> {
     let shown = requests::show(&place.state, id)?;
+    let judged = judged(&shown, flags, &place.around).await;
+    tell(&shown, judged, json)
+}
+
+/// The same of a request at an agent of another user, by the policies that are in force there.
+async fn explain_there(desk: &Desk, id: &RequestId, json: bool) -> Result<Exit, Failure> {
+    let shown = desk.show(id).await?;
+    let judged = desk.explain(id).await.map_err(Failure::from);
+    let explanation = |one: Explained| Explanation {
+        judgement: one.judgement,
+        overshadowed: one.overshadowed,
+    };
+    let judged = judged.map(|said| Judged {
+        by: said.map(|one| (on_one_line(&one.policy), explanation(one))),
+    });
+    tell(&shown, judged, json)
+}
+
+fn tell(shown: &Shown, judged: Result<Judged, Failure>, json: bool) -> Result<Exit, Failure> {
     output::say(&if json {
-        json::request(&shown)
+        json::request(shown)
     } else {
-        subject(&shown)
+        subject(shown)
     })?;
-    match judged(&shown, flags, &place.around).await {
+    match judged {
         Ok(judged) => {
-            let changed = judged.changed(&shown);
+            let changed = judged.changed(shown);
             judged.say(json)?;
             if let Some(note) = changed.filter(|_| !json) {
                 output::say(&format!("\n{note}"))?;
@@ -53,8 +82,8 @@ async fn explain(
         ))?,
     }
     if !json {
-        output::say(&format!("\nasked of people\n{}", asks(&shown)))?;
-        output::say(&format!("\nsigned\n{}", votes(&shown)))?;
+        output::say(&format!("\nasked of people\n{}", asks(shown)))?;
+        output::say(&format!("\nsigned\n{}", votes(shown)))?;
     }
     Ok(Exit::Done)
 }

@@ -63,7 +63,7 @@ pub(super) async fn run(args: ExplainArgs, shared: Shared) -> Result<Exit, Failu
 
 /// What both policies say.
 pub(super) struct Judged {
-    pub(super) by: [(Named, Explanation); 2],
+    pub(super) by: [(String, Explanation); 2],
 }
 
 impl Judged {
@@ -77,7 +77,7 @@ impl Judged {
             .map_err(|_| Refusal::new(Code::Internal, "there are two policies"))?;
         let by = named.map(|one| {
             let answer = one.policy.explain(facts);
-            (one, answer)
+            (one.shown, answer)
         });
         Ok(Self { by })
     }
@@ -91,9 +91,9 @@ impl Judged {
         ];
         for (who, one, answer) in by {
             if json {
-                output::say(&json::judgement(who, &one.shown, answer))?;
+                output::say(&json::judgement(who, one, answer))?;
             } else {
-                output::say(&format!("\n{}", one.shown))?;
+                output::say(&format!("\n{one}"))?;
                 output::say(&lines(&answer.judgement, &answer.overshadowed))?;
             }
         }

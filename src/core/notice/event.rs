@@ -16,11 +16,19 @@ pub enum Event {
     Pending,
     /// People said no.
     Rejected,
+    /// Somebody broke the glass, and somebody else is to look at it.
+    ReviewOpened,
 }
 
 impl Event {
     /// Every event there is.
-    pub const ALL: [Self; 4] = [Self::Approved, Self::Expired, Self::Pending, Self::Rejected];
+    pub const ALL: [Self; 5] = [
+        Self::Approved,
+        Self::Expired,
+        Self::Pending,
+        Self::Rejected,
+        Self::ReviewOpened,
+    ];
 
     /// The event behind an entry of the audit log, if people can be told of it.
     pub fn of(kind: EventKind) -> Option<Self> {
@@ -39,6 +47,7 @@ impl Event {
             Self::Expired => EventKind::RequestExpired.as_str(),
             Self::Pending => EventKind::RequestPending.as_str(),
             Self::Rejected => EventKind::RequestRejected.as_str(),
+            Self::ReviewOpened => EventKind::ReviewOpened.as_str(),
         }
     }
 
@@ -49,6 +58,7 @@ impl Event {
             Self::Expired => "A request's time ran out",
             Self::Pending => "A request waits for approval",
             Self::Rejected => "A request was rejected",
+            Self::ReviewOpened => "The glass was broken; a review is open",
         }
     }
 

@@ -98,7 +98,7 @@ fn from_server(number: u16, error: &MySqlDatabaseError) -> Refusal {
                 "the server refused a change inside a read-only transaction",
             )
             .sqlstate("25006")
-            .hint("only reads run this way");
+            .hint("only reads run this way, and MariaDB does not even EXPLAIN a change there: EXPLAIN a SELECT with the same WHERE instead");
         }
         _ => Code::DatabaseError,
     };

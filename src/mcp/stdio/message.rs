@@ -8,7 +8,7 @@ use rmcp::model::{
 };
 use serde_json::{Map, Value};
 
-use crate::mcp::MESSAGE_BYTES;
+use crate::mcp::{MESSAGE_BYTES, experimental};
 
 /// What a line says.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) fn hear(line: &[u8]) -> Heard {
     match serde_json::from_slice::<ClientJsonRpcMessage>(line) {
         // With an id of the wrong kind a request looks like a notification.
         Ok(JsonRpcMessage::Notification(_)) if names_an_id(line) => invalid(WRONG_ID, None),
-        Ok(message) => Heard::Message(Box::new(message)),
+        Ok(message) => Heard::Message(Box::new(experimental::set_aside(message, line).0)),
         Err(_) => diagnose(line),
     }
 }

@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Mutex as Lock, PoisonError};
 
-use rmcp::model::ServerJsonRpcMessage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::Serialize;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 
@@ -37,7 +37,7 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
     }
 
     /// Adds a line. It goes out with the next flush, by whomever.
-    pub(super) fn push(&self, message: &ServerJsonRpcMessage) {
+    pub(super) fn push(&self, message: &impl Serialize) {
         match serde_json::to_vec(message) {
             Ok(mut line) => {
                 line.push(b'\n');
@@ -94,7 +94,7 @@ pub(in crate::mcp) fn nobody_reads(output: impl AsFd) -> bool {
 mod tests {
     use std::os::unix::net::UnixStream;
 
-    use rmcp::model::{EmptyResult, RequestId, ServerResult};
+    use rmcp::model::{EmptyResult, RequestId, ServerJsonRpcMessage, ServerResult};
     use tokio::io::AsyncReadExt as _;
 
     use super::*;

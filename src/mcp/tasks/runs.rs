@@ -66,6 +66,22 @@ impl Runs {
         drop(tokio::time::timeout(MOMENT, answer.changed()).await);
     }
 
+    /// Whether this process runs it now.
+    pub(super) fn goes_on(&self, id: &RequestId) -> bool {
+        let runs = self.lock();
+        let run = runs.get(id);
+        run.is_some_and(|run| run.answer.borrow().is_none() && run.answer.has_changed().is_ok())
+    }
+
+    /// Waits for the end of a run of this process, so long at most.
+    pub(super) async fn over(&self, id: &RequestId, patience: Duration) {
+        let answer = self.lock().get(id).map(|run| run.answer.clone());
+        if let Some(mut answer) = answer {
+            let over = answer.wait_for(Option::is_some);
+            drop(tokio::time::timeout(patience, over).await);
+        }
+    }
+
     /// What a run of this process came to.
     pub(super) fn answer(&self, id: &RequestId) -> Option<Answer> {
         let mut runs = self.lock();

@@ -15,7 +15,7 @@ use crate::support::program::Program;
 use crate::support::{client, path_with_node, skip};
 
 /// `secondkey mcp --http 127.0.0.1:0`, running.
-pub(super) struct Http {
+pub(crate) struct Http {
     _child: Child,
     /// Where it answers.
     pub(crate) url: String,

@@ -12,6 +12,11 @@ use crate::support::skip;
 
 /// A person's own key, and the first trust file pinned with it by whoever runs the agent.
 fn first_key(rig: &Rig, test: &str) -> Option<String> {
+    a_key(rig, test, &[])
+}
+
+/// The same, with these flags for whoever it is.
+pub(super) fn a_key(rig: &Rig, test: &str, flags: &[&str]) -> Option<String> {
     if Command::new("ssh-keygen").arg("-?").output().is_err() {
         skip(test, "ssh-keygen is not installed");
         return None;
@@ -29,7 +34,7 @@ fn first_key(rig: &Rig, test: &str) -> Option<String> {
     });
     let first = rig.home(ASKER).join("first.json").display().to_string();
     let init = ["trust", "init", "--to", &first, "--key", &key];
-    let said = rig.run(ASKER, &init).well();
+    let said = rig.run(ASKER, &[&init, flags].concat()).well();
     assert!(said.out.contains("trust install"), "{said:?}");
     // It goes to whoever runs the agent by hand.
     let handed = rig.path("first.json");

@@ -210,7 +210,7 @@ async fn a_task_is_nobody_elses_and_of_no_use_to_who_declares_none() {
     let task = created(&mut mine, "sql_execute", &update(15.5)).await;
     let id = world.pending().await;
     let mut theirs = Raw::start_named("theirs", able(), &world.program, Era::Modern).await;
-    let mut undeclared = Raw::start(&world.program, Era::Legacy).await;
+    let mut undeclared = Raw::start(&world.program, Era::Modern).await;
     for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
         let params = json!({"taskId": task, "inputResponses": {}});
         let refused = theirs.request(method, params.clone()).await;

@@ -40,6 +40,13 @@ impl Program {
         self
     }
 
+    /// Adds flags after `mcp`.
+    pub(crate) fn flags(mut self, flags: &[&str]) -> Self {
+        self.arguments
+            .extend(flags.iter().map(|&flag| flag.to_owned()));
+        self
+    }
+
     /// The state folder.
     pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state")

@@ -22,7 +22,7 @@ async fn a_person_enrols_a_passkey_and_approves_one_request_and_rejects_another(
     browser.open(&rig.link);
     browser.says("main", "Nobody can approve yet");
     browser.picture("inbox-without-trust");
-    let proposal = enrol(&browser, &rig);
+    let proposal = enrol(&browser, &rig, "ada");
     trust(&rig.state, &rig.origin(), vec![("ada", proposal.key)]).await;
     look_around(&browser, &rig);
 
@@ -73,10 +73,10 @@ async fn a_passkey_that_nobody_added_approves_nothing() {
     let id = file(&rig.state, 1, "production").await;
     browser.add_authenticator();
     browser.open(&rig.link);
-    let mine = enrol(&browser, &rig);
+    let mine = enrol(&browser, &rig, "ada");
     // Somebody else's key is trusted under this name; the browser holds only the first.
     browser.open(&format!("{}/trust", rig.origin()));
-    let other = enrol(&browser, &rig);
+    let other = enrol(&browser, &rig, "ada");
     assert_ne!(mine.key.public, other.key.public);
     let mut forged = other.key;
     forged.kind = mine.key.kind;
@@ -90,9 +90,9 @@ async fn a_passkey_that_nobody_added_approves_nothing() {
 }
 
 /// Makes a passkey on the trust page, and reads the proposal that is kept.
-fn enrol(browser: &Browser, rig: &Rig) -> Proposal {
+pub(super) fn enrol(browser: &Browser, rig: &Rig, name: &str) -> Proposal {
     browser.open(&format!("{}/trust", rig.origin()));
-    browser.write("input[name=name]", "ada");
+    browser.write("input[name=name]", name);
     browser.write("input[name=label]", "test laptop");
     browser.click("#enrol-form button");
     let code = browser.says("#proposal-code", "-");
@@ -103,7 +103,7 @@ fn enrol(browser: &Browser, rig: &Rig) -> Proposal {
     let signed: SignedProposal = serde_json::from_str(&text).unwrap();
     let proposal = signed.verify().unwrap();
     assert_eq!(proposal.short_code(), code.trim());
-    assert_eq!(proposal.name.to_string(), "human:ada");
+    assert_eq!(proposal.name.to_string(), format!("human:{name}"));
     proposal
 }
 

@@ -1,8 +1,13 @@
 //! `secondkey break-glass` and `secondkey requests review`.
 
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::rig::{Home, Said};
+use crate::support::receiver::{Receiver, SECRET};
 use crate::support::shop;
 
 const REASON: &str = "orders are stuck since 02:10";
@@ -272,4 +277,71 @@ fn what_fails_is_reviewed_too_and_may_be_objected_to() {
     assert_eq!(shown["review"]["finding"], json!("objected"));
     assert_eq!(shown["review"]["outcome"], json!("failed"));
     assert!(fire.open().is_empty());
+}
+
+/// Whoever is to look at it is told that a review is open, and not what was run.
+#[tokio::test]
+async fn people_are_told_of_the_review_that_opens() {
+    let Some(fire) = Fire::for_test("cli::second_key::told") else {
+        return;
+    };
+    let receiver = Receiver::start(vec![]);
+    let webhook = format!(
+        "[notify]\ndesktop = false\n[notify.webhook]\nurl = \"http://127.0.0.1:{}/\"\n\
+         secret = \"file:webhook.secret\"\nallow_private = [\"127.0.0.1/32\"]\nevents = [\"review.opened\"]\n",
+        receiver.port
+    );
+    std::fs::write(fire.home.path("webhook.secret"), SECRET).unwrap();
+    let config = std::fs::File::options()
+        .append(true)
+        .open(fire.home.path("secondkey.toml"));
+    config.unwrap().write_all(webhook.as_bytes()).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let mut page = fire.home.command(&["page", "--port", &port]);
+    let mut page = page
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let path = fire.home.path("state").join("state.db");
+    let database = rusqlite::Connection::open(path).unwrap();
+    database.busy_timeout(Duration::from_secs(10)).unwrap();
+    let queued = |sql: &str| {
+        database
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    for _ in 0..500 {
+        if queued("select count(*) from notice_destinations") > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let answer = fire.broken();
+    let told = receiver.wait_for(1, Duration::from_secs(20)).await;
+    told[0].verify();
+    let body = told[0].json();
+    assert_eq!(body["type"], "review.opened", "{body}");
+    assert_eq!(body["data"]["request"], answer["request"]);
+    let requester = body["data"]["requester"].as_str().unwrap();
+    assert!(requester.starts_with("human:"), "{body}");
+    assert_eq!(body["data"]["relations"], json!(["products"]));
+    for hidden in [REASON, "lamp", "update products"] {
+        assert!(!told[0].body.contains(hidden), "{body}");
+    }
+    // It is queued with the record of the run: what was refused before opens none.
+    let refused = fire.break_glass(&fire.bo, &["--reason", REASON, "--params", "[8]"], UPDATE);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(
+        (
+            receiver.taken().len(),
+            queued("select count(*) from notices")
+        ),
+        (1, 0)
+    );
+    page.kill().unwrap();
+    page.wait().unwrap();
 }

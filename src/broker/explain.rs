@@ -1,0 +1,55 @@
+//! What the policies say of a request as they are now, as of when it was filed.
+
+use crate::broker::Broker;
+use crate::broker::requests::Shown;
+use crate::core::approval::Purpose;
+use crate::core::policy::Facts;
+use crate::core::policy::set::Explanation;
+use crate::core::refusal::Refusal;
+use crate::policies::Policies;
+
+/// What one policy says.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// Its file, or that it is built in.
+    pub policy: String,
+    /// What it says.
+    pub explanation: Explanation,
+}
+
+/// What the workspace's policy says of a request, and what the agent's does.
+pub async fn explain(broker: &Broker, shown: &Shown) -> Result<[Said; 2], Refusal> {
+    let document = &shown.document;
+    let target = broker.target(Some(&document.target))?;
+    let parsed = broker.parser.parse(target.engine, &document.statement);
+    let mut statement = (*parsed.await?).clone();
+    // What the agent has found beyond the text stands in the document.
+    if document.effect > statement.effect {
+        statement.worsen(document.effect, document.because.clone());
+    }
+    let found = statement.findings.iter().copied();
+    let findings = broker.review.apply(&target.environment, found);
+    let facts = Facts {
+        principal: &document.requester,
+        standing: &broker.principals.of(&document.requester),
+        target,
+        effect: document.effect,
+        statement: &statement,
+        capability: None,
+        findings: &findings,
+        rows: None,
+        break_glass: document.purpose == Purpose::BreakGlass,
+        at: shown.request.created(),
+    };
+    let said = |whose: &str, policies: &Policies| Said {
+        policy: policies.file().map_or_else(
+            || format!("{whose} policy (built in)"),
+            |file| file.display().to_string(),
+        ),
+        explanation: policies.current().explain(&facts),
+    };
+    Ok([
+        said("workspace", &broker.policies),
+        said("agent", broker.agent.policies()),
+    ])
+}
