@@ -17,27 +17,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::core::answer::{Column, Row};
 use crate::core::approval::{Backing, Defences, Executing, approvals, check_backing};
 use crate::core::audit::{Draft, EventKind};
-use crate::core::ids::{AgentId, HandleId};
+use crate::core::ids::AgentId;
 use crate::core::policy::{Judgement, Principals};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::Ending;
-use crate::core::review::{Finding, Settings};
+use crate::core::review::Settings;
 use crate::core::signer::Vote;
 use crate::core::statement::{Effect, Statement};
 use crate::core::target::Target;
 use crate::core::time::Clock;
-use crate::core::token::{Claims, VerifiedToken};
+use crate::core::token::{Claims, VerifiedToken, Verifier};
 use crate::core::work::Work;
 use crate::exec::{Executor, ParsePool};
 use crate::policies::Policies;
 use crate::store::{Dispatched, Start, State, StoreError};
 
+pub use crate::core::report::{Assessment, Cut, Report, Truncated};
 pub use pages::Pages;
 
 /// One executor process: the targets it serves and everything it trusts.
@@ -51,6 +51,7 @@ pub struct Agent {
     principals: Arc<Principals>,
     review: Settings,
     defences: Defences,
+    issuer: Issuer,
     clock: Arc<dyn Clock>,
     /// Held by each run that is under way.
     working: Arc<RwLock<()>>,
@@ -75,83 +76,35 @@ pub struct Parts {
     pub review: Settings,
     /// What is checked of approvals.
     pub defences: Defences,
+    /// Whose tokens it takes.
+    pub issuer: Issuer,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
 
-/// What came of a run.
+/// Whose tokens an agent takes.
 #[derive(Debug)]
-pub struct Report {
-    /// The effect the agent found.
-    pub effect: Effect,
-    /// The columns; empty for work that answers no rows.
-    pub columns: Vec<Column>,
-    /// The first page.
-    pub rows: Vec<Row>,
-    /// Rows inserted, changed or deleted.
-    pub affected: Option<u64>,
-    /// What is not on the first page.
-    pub truncated: Option<Truncated>,
-    /// What the review rules found, though nothing of it refuses the work.
-    pub findings: Vec<Finding>,
-    /// From the moment the token was accepted to the first page.
-    pub elapsed: Duration,
+pub enum Issuer {
+    /// Those that its own state folder signs.
+    Own,
+    /// Those of the relay that it has joined, and no others.
+    Pinned(Verifier),
 }
 
-/// What a page leaves out, and where the rest is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Truncated {
-    /// Which limit cut it.
-    pub by: Cut,
-    /// Rows on this page.
-    pub shown: u64,
-    /// The result has at least this many rows.
-    pub at_least: u64,
-    /// Whether `at_least` is the exact number.
-    pub exact: bool,
-    /// Where the rest waits, while it does.
-    pub handle: Option<HandleId>,
-    /// The number of the first row after this page, counted from 0.
-    pub next: u64,
-    /// What to do when not even one row fits, or what broke.
-    pub note: Option<String>,
+/// Whoever looks on while something runs.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// Fires when nobody waits for a read any more.
+    pub cancel: CancellationToken,
+    /// Told once the request is consumed and the intent on record.
+    pub begun: Option<oneshot::Sender<()>>,
 }
 
-impl Report {
-    /// Adds what somebody else's review has found; each rule is told of once.
-    pub fn also_found(&mut self, findings: &[Finding]) {
-        for finding in findings {
-            if !self.findings.iter().any(|known| known.rule == finding.rule) {
-                self.findings.push(*finding);
-            }
-        }
-    }
-}
-
-/// The limit that cut a result.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Cut {
-    /// The page's limit in bytes.
-    Bytes,
-    /// The statement broke while further rows were read.
-    Error,
-    /// The page's limit in rows.
-    Rows,
-    /// The space kept for results.
-    Spool,
-    /// The statement's time limit.
-    Time,
-}
-
-impl Cut {
-    /// The written form.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Bytes => "bytes",
-            Self::Error => "error",
-            Self::Rows => "rows",
-            Self::Spool => "spool",
-            Self::Time => "time",
+impl From<CancellationToken> for Watch {
+    fn from(cancel: CancellationToken) -> Self {
+        Self {
+            cancel,
+            begun: None,
         }
     }
 }
@@ -193,6 +146,7 @@ impl Agent {
             principals,
             review,
             defences,
+            issuer,
             clock,
         } = parts;
         Self {
@@ -204,6 +158,7 @@ impl Agent {
             principals,
             review,
             defences,
+            issuer,
             clock,
             working: Arc::default(),
         }
@@ -246,21 +201,18 @@ impl Agent {
         token: &[u8],
         work: Work,
         backing: Option<&Backing>,
-        cancel: CancellationToken,
+        watch: impl Into<Watch>,
     ) -> Result<Report, NotRun> {
-        let keys = self.state.token_keys().map_err(Refusal::from)?;
-        let checks = &self.defences.token;
-        let now = self.clock.now();
-        let verified = match keys.verifier.verify_with(checks, token, work, now) {
+        let watch = watch.into();
+        let verified = match self.verified(token, work) {
             Ok(verified) => verified,
-            Err(error) => {
-                let refusal = Refusal::from(error);
+            Err(refusal) => {
                 self.record_refusal(None, &refusal).await?;
                 return Err(refusal.into());
             }
         };
         match self.judge(&verified, backing).await {
-            Ok(..) if cancel.is_cancelled() => {
+            Ok(..) if watch.cancel.is_cancelled() => {
                 let refusal = record::cancelled();
                 self.record_refusal(Some(verified.claims()), &refusal)
                     .await?;
@@ -277,7 +229,7 @@ impl Agent {
                     let _working = working;
                     let verified = verified.narrowed(judgement.limits);
                     agent
-                        .run_to_the_end(verified, &executor, (statement, judgement), cancel)
+                        .run_to_the_end(verified, &executor, (statement, judgement), watch)
                         .await
                 });
                 task.await
@@ -290,6 +242,35 @@ impl Agent {
                 Err(not_run)
             }
         }
+    }
+
+    /// The permission that a token gives, unless nothing may run here.
+    fn verified(&self, token: &[u8], work: Work) -> Result<VerifiedToken, Refusal> {
+        if self.state.is_frozen() {
+            return Err(Refusal::new(
+                Code::Frozen,
+                "this agent is frozen: somebody has stopped everything new",
+            )
+            .hint("tell the person; they let it go on with `secondkey agent thaw`"));
+        }
+        let (checks, now) = (&self.defences.token, self.clock.now());
+        Ok(match &self.issuer {
+            Issuer::Own => {
+                let keys = self.state.token_keys()?;
+                keys.verifier.verify_with(checks, token, work, now)
+            }
+            Issuer::Pinned(verifier) => verifier.verify_with(checks, token, work, now),
+        }?)
+    }
+
+    /// Records that an order was refused before anybody looked at it.
+    pub async fn turn_down(&self, refusal: &Refusal) -> Result<(), Refusal> {
+        self.record_refusal(None, refusal).await
+    }
+
+    /// The targets that it serves.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.executors.values().map(|executor| executor.target())
     }
 
     /// Parses and judges the work anew, and holds the finding against the token's ceiling and the
@@ -368,15 +349,19 @@ impl Agent {
         token: VerifiedToken,
         executor: &Executor,
         (statement, judgement): (Arc<Statement>, Judgement),
-        cancel: CancellationToken,
+        watch: Watch,
     ) -> Result<Report, Refusal> {
         let claims = token.claims().clone();
         let effect = statement.effect;
         self.begin(&claims, &statement, (&judgement, executor.target()))
             .await?;
         let started = self.clock.now();
+        // Whoever looked on may have left.
+        if let Some(begun) = watch.begun {
+            let _nobody_looks = begun.send(());
+        }
         let cancel = if effect == Effect::Read {
-            cancel
+            watch.cancel
         } else {
             CancellationToken::new()
         };

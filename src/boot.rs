@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::agent::{Agent, Pages, Parts};
-use crate::broker::{Broker, Turns};
+use crate::agent::{Agent, Issuer, Pages, Parts};
+use crate::broker::fleet::Fleet;
+use crate::broker::{Broker, Link, Turns};
 use crate::config::{Config, Notify, TargetConfig, WebhookConfig};
 use crate::core::approval::Defences;
 use crate::core::audit::Draft;
 use crate::core::notice::Reach;
-use crate::core::policy::PolicySet;
+use crate::core::policy::{PolicySet, Principals};
 use crate::core::refusal::{Code, Refusal};
+use crate::core::review::Settings as Review;
+use crate::core::target::Target;
 use crate::core::time::Clock;
+use crate::core::token::Verifier;
 use crate::exec::{Executor, ParsePool, Settings};
 use crate::ids::Ids;
 use crate::notify::{Courier, Desktop, Webhook};
@@ -33,7 +38,7 @@ pub struct Local {
 impl Local {
     /// Waits for work that goes on without its caller, records `last`, and closes the state folder.
     pub async fn close(&self, last: Draft) -> Result<(), Refusal> {
-        self.broker.agent.finish().await;
+        self.broker.link.finish().await;
         self.state.log().append_soon(last);
         Ok(self.state.close().await?)
     }
@@ -44,15 +49,8 @@ impl Local {
 pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
     let state = State::open(&config.home.state_dir, Arc::clone(clock))?;
     let parser = parse_pool()?;
-    let ids = Ids::new(Arc::clone(clock)).map_err(|error| {
-        Refusal::new(
-            Code::Internal,
-            format!("no randomness from the operating system: {error}"),
-        )
-    })?;
-    let handles = ids.clone();
-    let pages = Pages::new(Arc::clone(clock), Box::new(move || handles.handle()));
-    let targets = config
+    let ids = ids(clock)?;
+    let targets: Vec<Target> = config
         .targets
         .iter()
         .map(|config| config.target.clone())
@@ -66,20 +64,19 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
         (&state, clock),
     );
     let (workspace, own) = both(workspace, own)?;
-    let agent = Agent::new(Parts {
-        executors: executors(config.targets, &parser)?,
+    let agent = agent(AgentSide {
+        targets: config.targets,
         parser: Arc::clone(&parser),
-        state: state.clone(),
-        pages: Arc::new(pages),
+        ids: &ids,
+        state: &state,
         policies: own,
         principals: Arc::clone(&principals),
         review: config.review.clone(),
-        defences: Defences::all(),
-        clock: Arc::clone(clock),
-    });
+        issuer: Issuer::Own,
+        clock,
+    })?;
     let broker = Broker {
-        targets,
-        agent: Arc::new(agent),
+        link: Link::here(agent, targets),
         state: state.clone(),
         parser,
         ids,
@@ -95,6 +92,96 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
         state,
         courier,
     })
+}
+
+/// An agent for a relay that it has joined, whose orders it takes and nobody else's.
+pub fn dialing(
+    config: Config,
+    state: &State,
+    relay: Verifier,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<Agent>, Refusal> {
+    let own = policies(
+        config.agent_policy,
+        PolicySet::agent_default(),
+        (state, clock),
+    );
+    let own = own.map_err(|policy| unusable(&policy))?;
+    agent(AgentSide {
+        targets: config.targets,
+        parser: parse_pool()?,
+        ids: &ids(clock)?,
+        state,
+        policies: own,
+        principals: Arc::new(config.principals),
+        review: config.review,
+        issuer: Issuer::Pinned(relay),
+        clock,
+    })
+}
+
+/// The deciding part of a relay, with the executors that dial in.
+pub fn hub(
+    (state, fleet): (&State, &Arc<Fleet>),
+    (policy, approval_wait): (Option<PathBuf>, Duration),
+    clock: &Arc<dyn Clock>,
+) -> Result<Broker, Refusal> {
+    let workspace = policies(policy, PolicySet::starter(), (state, clock));
+    Ok(Broker {
+        link: Link::Dialed(Arc::clone(fleet)),
+        state: state.clone(),
+        parser: parse_pool()?,
+        ids: ids(clock)?,
+        policies: workspace.map_err(|policy| unusable(&policy))?,
+        principals: Arc::default(),
+        review: Review::DEFAULT,
+        approval_wait,
+        turns: Turns::default(),
+        clock: Arc::clone(clock),
+    })
+}
+
+/// What an agent is made of, wherever its orders come from.
+struct AgentSide<'a> {
+    targets: Vec<TargetConfig>,
+    parser: Arc<ParsePool>,
+    ids: &'a Ids,
+    state: &'a State,
+    policies: Arc<Policies>,
+    principals: Arc<Principals>,
+    review: Review,
+    issuer: Issuer,
+    clock: &'a Arc<dyn Clock>,
+}
+
+fn agent(side: AgentSide<'_>) -> Result<Arc<Agent>, Refusal> {
+    let handles = side.ids.clone();
+    let pages = Pages::new(Arc::clone(side.clock), Box::new(move || handles.handle()));
+    Ok(Arc::new(Agent::new(Parts {
+        executors: executors(side.targets, &side.parser)?,
+        parser: side.parser,
+        state: side.state.clone(),
+        pages: Arc::new(pages),
+        policies: side.policies,
+        principals: side.principals,
+        review: side.review,
+        defences: Defences::all(),
+        issuer: side.issuer,
+        clock: Arc::clone(side.clock),
+    })))
+}
+
+fn ids(clock: &Arc<dyn Clock>) -> Result<Ids, Refusal> {
+    Ids::new(Arc::clone(clock)).map_err(|error| {
+        Refusal::new(
+            Code::Internal,
+            format!("no randomness from the operating system: {error}"),
+        )
+    })
+}
+
+fn unusable(policy: &Unusable) -> Refusal {
+    Refusal::new(Code::PolicyUnavailable, policy.to_string()).hint("see `secondkey policy check`")
 }
 
 /// Who tells people; nobody where they are told in no way.

@@ -5,37 +5,39 @@ pub mod break_glass;
 pub mod catalogue;
 pub mod collect;
 pub mod explain;
+pub mod fleet;
 pub mod health;
+pub mod link;
 pub mod requests;
 pub mod reviews;
 pub mod submit;
 pub mod turns;
 pub mod votes;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::agent::Agent;
 use crate::core::audit::{Draft, EventKind};
-use crate::core::policy::Principals;
+use crate::core::policy::{Principals, Standing};
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::review::Settings;
+use crate::core::statement::Effect;
 use crate::core::target::Target;
 use crate::core::time::Clock;
 use crate::exec::ParsePool;
 use crate::ids::Ids;
 use crate::policies::Policies;
 use crate::store::State;
+pub use link::{Lane, Link};
 pub use turns::Turns;
 
 /// The deciding part: in local mode inside `secondkey mcp`.
 #[derive(Debug)]
 pub struct Broker {
-    /// The targets that can be named, in the order of the configuration.
-    pub targets: Vec<Target>,
-    /// Where work is run. Only bytes go there.
-    pub agent: Arc<Agent>,
+    /// Where work is run, and the targets that can be named. Only bytes go there.
+    pub link: Link,
     /// The keys that orders are signed with, and the audit log.
     pub state: State,
     /// Where statements are parsed.
@@ -61,31 +63,90 @@ pub struct Broker {
 pub struct Caller {
     /// Who acts.
     pub principal: Principal,
+    /// What the key allows that they came with; nothing where nobody needs a key.
+    pub rights: Option<Rights>,
+}
+
+/// What an API key allows.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Rights {
+    /// The roles of its holder, which the policies see too.
+    pub roles: BTreeSet<String>,
+}
+
+/// The role that runs what the policies allow.
+pub const DEVELOPER: &str = "developer";
+/// The role that reads, whatever the policies allow.
+pub const READONLY: &str = "readonly";
+/// The role that looks after a relay. It runs nothing.
+pub const ADMIN: &str = "admin";
+
+impl Rights {
+    /// The worst effect that its holder may ask for; nothing where they may not ask at all. A role of
+    /// somebody's own making is for the policies to know: alone it reads.
+    pub fn ceiling(&self) -> Option<Effect> {
+        if self.roles.contains(DEVELOPER) {
+            Some(Effect::Admin)
+        } else if self.roles.iter().any(|role| role != ADMIN) {
+            Some(Effect::Read)
+        } else {
+            None
+        }
+    }
+}
+
+impl Caller {
+    /// Somebody who needs no key.
+    pub fn of(principal: Principal) -> Self {
+        Self {
+            principal,
+            rights: None,
+        }
+    }
+
+    /// Refuses an effect that the key does not allow.
+    fn may(&self, effect: Effect) -> Result<(), Refusal> {
+        let Some(rights) = &self.rights else {
+            return Ok(());
+        };
+        let sentence = match rights.ceiling() {
+            Some(most) if effect <= most => return Ok(()),
+            Some(_) => format!("your key reads, and this would have effect `{effect}`"),
+            None => "your key looks after the relay, and reaches no database".to_owned(),
+        };
+        Err(Refusal::new(Code::Forbidden, sentence)
+            .hint("a person gives out keys with `secondkey relay keys create`"))
+    }
 }
 
 impl Broker {
     /// The target of a call: the one named, or the only one there is.
-    pub fn target(&self, name: Option<&str>) -> Result<&Target, Refusal> {
-        match (name, self.targets.as_slice()) {
-            (None, [only]) => Ok(only),
-            (None, _) => Err(Refusal::new(
-                Code::UnknownTarget,
-                "there are several targets; say which one",
-            )
-            .hint(format!("set `target` to one of: {}", self.target_names()))),
+    pub fn target(&self, name: Option<&str>) -> Result<Arc<Target>, Refusal> {
+        let targets = self.link.targets();
+        let refused = |sentence: &str| {
+            let names: Vec<&str> = targets.iter().map(|t| t.name.as_str()).collect();
+            let names = names.join(", ");
+            Refusal::new(Code::UnknownTarget, sentence)
+                .hint(format!("set `target` to one of: {names}"))
+        };
+        match (name, &targets[..]) {
+            (None, [only]) => Ok(Arc::clone(only)),
+            (None, _) => Err(refused("there are several targets; say which one")),
             (Some(name), targets) => targets
                 .iter()
                 .find(|target| target.name.as_str() == name)
-                .ok_or_else(|| {
-                    Refusal::new(Code::UnknownTarget, "there is no target of this name")
-                        .hint(format!("set `target` to one of: {}", self.target_names()))
-                }),
+                .map(Arc::clone)
+                .ok_or_else(|| refused("there is no target of this name")),
         }
     }
 
-    fn target_names(&self) -> String {
-        let names: Vec<&str> = self.targets.iter().map(|t| t.name.as_str()).collect();
-        names.join(", ")
+    /// The roles and groups of a caller: the configuration's, and those of their key.
+    pub fn standing(&self, caller: &Caller) -> Standing {
+        let mut standing = self.principals.of(&caller.principal);
+        if let Some(rights) = &caller.rights {
+            standing.roles.extend(rights.roles.iter().cloned());
+        }
+        standing
     }
 
     fn draft(&self, kind: EventKind, caller: &Caller) -> Draft {

@@ -17,6 +17,7 @@ pub mod output;
 mod page;
 mod place;
 mod policy;
+mod relay;
 mod requests;
 mod signing;
 mod table;
@@ -92,6 +93,7 @@ enum Command {
     Mcp(mcp::McpArgs),
     Page(page::PageArgs),
     Policy(policy::PolicyArgs),
+    Relay(Box<relay::RelayArgs>),
     Requests(requests::RequestsArgs),
     Trust(trust::TrustArgs),
 }
@@ -181,6 +183,7 @@ fn runtime(command: &Command) -> std::io::Result<Runtime> {
         | Command::Mcp(_)
         | Command::Page(_)
         | Command::Policy(_)
+        | Command::Relay(_)
         | Command::Requests(_)
         | Command::Trust(_) => Builder::new_multi_thread(),
     };
@@ -204,6 +207,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Mcp(args) => mcp::run(args, cli.shared).await,
         Command::Page(args) => page::run(args, cli.shared).await,
         Command::Policy(args) => policy::run(args, cli.shared).await,
+        Command::Relay(args) => relay::run(*args, cli.shared).await,
         Command::Requests(args) => requests::run(args, cli.shared).await,
         Command::Trust(args) => trust::run(args, cli.shared).await,
     }

@@ -33,6 +33,7 @@ use crate::core::account::Account;
 use crate::core::level::What;
 use crate::core::limits::Limits;
 use crate::core::policy::Principals;
+use crate::core::refusal::{Code, Refusal};
 use crate::core::review::Settings;
 use crate::core::target::Target;
 use document::Source;
@@ -179,6 +180,23 @@ pub fn load(flags: &Flags, around: &Surroundings) -> Result<Config, Problems> {
         file: path,
         warnings,
     }))
+}
+
+/// Fetches a secret that a flag refers to, in words for the person who wrote it.
+pub fn secret_of(reference: &str, around: &Surroundings) -> Result<SecretString, Refusal> {
+    let refused = |sentence: String, hint: &str| {
+        Refusal::new(Code::InvalidArgument, sentence).hint(hint.to_owned())
+    };
+    let parsed = secret::Reference::parse(reference).ok_or_else(|| {
+        refused(
+            "a secret does not belong on a command line".to_owned(),
+            &format!("say where it is kept: {}", secret::FORMS),
+        )
+    })?;
+    let found = parsed.resolve(&around.folder, around);
+    found
+        .map(|found| found.secret)
+        .map_err(|missing| refused(missing.message, &missing.hint))
 }
 
 /// Reads only how people are told, for a process that serves no target. What is wrong with the rest of

@@ -29,7 +29,7 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 
-use crate::broker::{Broker, Caller};
+use crate::broker::{Broker, Caller, Link, Rights};
 use crate::core::level::Level;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::statement::Effect;
@@ -50,6 +50,8 @@ pub struct Server {
     level: Level,
     /// Who its clients speak for: a model, or the person who holds a token of their own.
     kind: PrincipalKind,
+    /// What the key allows that its clients came with.
+    rights: Option<Rights>,
     offers: Arc<Offers>,
     runs: Runs,
     kept: Arc<Kept>,
@@ -61,7 +63,11 @@ impl Server {
     /// Serves `broker` to the clients of one user of this machine, each of which speaks for a model.
     pub fn new(broker: Arc<Broker>, os_user: &str) -> Self {
         let allowed = |target: &Target| target.allow.iter().any(|effect| *effect > Effect::Read);
-        let writes = broker.targets.iter().any(allowed);
+        // Agents that dial in come and go; what they serve is not known now.
+        let writes = match &broker.link {
+            Link::Here { targets, .. } => targets.iter().any(|target| allowed(target)),
+            Link::Dialed(_) => true,
+        };
         let list = |tool: Tool, writes| tool.listed(writes);
         let of_all = Tool::ALL.into_iter();
         let of_all = of_all.filter(|tool| *tool != Tool::ApprovalDecide);
@@ -71,6 +77,7 @@ impl Server {
             os_user: os_user.into(),
             level: Level::Guarded,
             kind: PrincipalKind::Ai,
+            rights: None,
             offers: Arc::default(),
             runs: Runs::default(),
             kept: Arc::default(),
@@ -88,6 +95,17 @@ impl Server {
         Self {
             kind: PrincipalKind::Human,
             with_people: with_people.into(),
+            ..self.clone()
+        }
+    }
+
+    /// The same for the holder of a relay's API key.
+    #[must_use]
+    pub fn for_holder(&self, holder: &Principal, rights: Rights) -> Self {
+        Self {
+            os_user: holder.name().into(),
+            kind: holder.kind(),
+            rights: Some(rights),
             ..self.clone()
         }
     }
@@ -118,19 +136,31 @@ impl Server {
         }
     }
 
+    /// What the client can do. A relay has no page that could be opened where the client is.
+    fn abilities(&self, context: &RequestContext<RoleServer>) -> Abilities {
+        let abilities = Abilities::of(context);
+        match self.rights {
+            None => abilities,
+            Some(_) => abilities.without_a_page(),
+        }
+    }
+
     /// Who calls: the user of this machine and the name the client gives itself, a label and no
     /// proof; or the user in person.
     fn caller(&self, context: &RequestContext<RoleServer>) -> Caller {
-        if self.kind == PrincipalKind::Human {
-            return Caller {
-                principal: Principal::new(self.kind, &self.os_user),
-            };
-        }
-        let client = context
-            .client_info()
-            .map_or_else(|| "unknown".into(), |info| info.name);
+        let principal = match self.kind {
+            PrincipalKind::Human | PrincipalKind::Service => {
+                Principal::new(self.kind, &self.os_user)
+            }
+            PrincipalKind::Ai => {
+                let client = context.client_info();
+                let client = client.map_or_else(|| "unknown".into(), |info| info.name);
+                Principal::client_of(&self.os_user, &client)
+            }
+        };
         Caller {
-            principal: Principal::client_of(&self.os_user, &client),
+            principal,
+            rights: self.rights.clone(),
         }
     }
 }
@@ -180,7 +210,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
         let caller = self.caller(&context);
-        let opens = Abilities::of(&context).opens;
+        let opens = self.abilities(&context).opens;
         let task = tasks::get(self, &caller, opens, &request.task_id);
         let task = Box::pin(call::guard("tasks/get", task)).await?;
         Ok(GetTaskResult::new(task))

@@ -8,12 +8,16 @@
 //! page.lock     held by the process that serves the web page
 //! page/         codes that let a browser in, proposals of keys
 //! trust/        the pinned trust files, each version signed by the one before it
+//! members.db    who may come to a relay (SQLite): API keys, agents
+//! relay.pin     the key of the relay that an agent has joined
+//! frozen        there while an agent lets nothing new run
 //! state.lock    held while a process sets the folder up
 //! ```
 
 pub mod error;
 pub mod keys;
 pub mod log;
+pub mod members;
 pub mod notices;
 pub mod page;
 pub mod requests;
@@ -22,6 +26,7 @@ pub mod trust;
 mod database;
 mod folder;
 mod heads;
+mod outside;
 
 use std::fmt;
 use std::path::Path;
@@ -30,6 +35,7 @@ use std::sync::Arc;
 pub use error::{BeginError, StoreError};
 pub use keys::{KeyKind, TokenKeys};
 pub use log::{Dispatched, Filter, Log, Sealed, Start};
+pub use members::Members;
 pub use notices::Notices;
 pub use requests::{RequestError, Requests, open_reviews};
 pub use trust::PinnedError;

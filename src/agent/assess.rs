@@ -1,24 +1,11 @@
 //! What the agent would say of work, before anybody orders it: so that the people who are asked see
 //! all that the agent will demand. Nothing runs.
 
-use std::sync::Arc;
-
-use crate::agent::{Agent, policy};
+use crate::agent::{Agent, Assessment, policy};
 use crate::core::approval::Purpose;
-use crate::core::policy::Judgement;
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
-use crate::core::statement::Statement;
 use crate::core::work::Work;
-
-/// What an agent says of work.
-#[derive(Debug)]
-pub struct Assessment {
-    /// What it can do, by the text and the database's catalogue.
-    pub statement: Arc<Statement>,
-    /// What the agent's own policy says.
-    pub judgement: Judgement,
-}
 
 impl Agent {
     /// Judges work that somebody wants run on a target, for a purpose.

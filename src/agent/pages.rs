@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::agent::collect::Page;
-use crate::agent::spool::{End, Origin, Room, Spool};
+use crate::agent::spool::{End, Room, Spool};
 use crate::agent::{Cut, Truncated};
-use crate::core::answer::{Column, Row};
 use crate::core::ids::HandleId;
 use crate::core::limits::Limits;
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::time::{Clock, Timestamp};
+
+pub use crate::core::report::PageOfRows;
 
 /// How long a handle lives after it was last used, in milliseconds.
 pub const LIFE_MS: i64 = 5 * 60 * 1000;
@@ -33,19 +34,6 @@ pub struct Pages {
 struct Kept {
     spool: Arc<Spool>,
     used: Timestamp,
-}
-
-/// One page out of a spool.
-#[derive(Debug)]
-pub struct PageOfRows {
-    /// The columns.
-    pub columns: Vec<Column>,
-    /// The rows of the page.
-    pub rows: Vec<Row>,
-    /// What comes after it.
-    pub truncated: Option<Truncated>,
-    /// Where the rows come from.
-    pub origin: Origin,
 }
 
 impl std::fmt::Debug for Pages {
@@ -182,6 +170,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::agent::spool::Origin;
+    use crate::core::answer::Row;
     use crate::core::ids::RequestId;
     use crate::core::principal::PrincipalKind;
 

@@ -15,11 +15,9 @@ use tokio::sync::Notify;
 
 use crate::agent::Cut;
 use crate::core::answer::{Column, Row, json_bytes};
-use crate::core::ids::RequestId;
-use crate::core::limits::Limits;
-use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
 
+pub use crate::core::report::Origin;
 pub use room::Room;
 
 /// Rows kept in memory.
@@ -40,19 +38,6 @@ pub enum End {
     Cut(Cut),
     /// It broke while being read.
     Failed(Refusal),
-}
-
-/// Where a result comes from, and what may be done with it.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    /// Whose rows these are.
-    pub owner: Principal,
-    /// The request that they answer.
-    pub request: RequestId,
-    /// The target that they come from.
-    pub target: String,
-    /// The largest page that the target allows.
-    pub limits: Limits,
 }
 
 /// The rows of one result.
@@ -325,7 +310,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::core::principal::PrincipalKind;
+    use crate::core::ids::RequestId;
+    use crate::core::limits::Limits;
+    use crate::core::principal::{Principal, PrincipalKind};
 
     fn spool() -> Spool {
         spool_in(Arc::default())

@@ -210,6 +210,7 @@ impl Rig {
             principals: Arc::default(),
             review: Settings::DEFAULT,
             defences,
+            issuer: Issuer::Own,
             clock: shared,
         });
         Self {

@@ -32,7 +32,7 @@ const MOST_WAITING: u64 = 50;
 pub(super) async fn ask_people(
     broker: &Broker,
     caller: &Caller,
-    (request, prepared): (&RequestId, &Prepared<'_>),
+    (request, prepared): (&RequestId, &Prepared),
     ((workspace, needs), refused): ((Judgement, Refusal), Draft),
 ) -> Result<Submitted, Refusal> {
     let filed = ask(broker, caller, (request, prepared), (workspace, needs)).await;
@@ -47,7 +47,7 @@ pub(super) async fn ask_people(
 async fn ask(
     broker: &Broker,
     caller: &Caller,
-    (request, prepared): (&RequestId, &Prepared<'_>),
+    (request, prepared): (&RequestId, &Prepared),
     (workspace, needs): (Judgement, Refusal),
 ) -> Result<(), Refusal> {
     if broker.state.trust()?.is_none() {
@@ -61,18 +61,12 @@ async fn ask(
 pub(super) async fn file_judged(
     broker: &Broker,
     caller: &Caller,
-    (request, prepared): (&RequestId, &Prepared<'_>),
+    (request, prepared): (&RequestId, &Prepared),
     workspace: Judgement,
 ) -> Result<(), Refusal> {
-    let target = prepared.target;
-    let assessed = broker
-        .agent
-        .assess(
-            target.name.as_str(),
-            &prepared.work,
-            (&caller.principal, prepared.purpose),
-        )
-        .await?;
+    let target = &prepared.target;
+    let asks = (&caller.principal, prepared.purpose);
+    let assessed = prepared.lane.assess(target, &prepared.work, asks).await?;
     let policies = PolicyDigests {
         workspace: workspace.digest,
         agent: assessed.judgement.digest,

@@ -62,7 +62,7 @@ async fn filed(
 ) -> Result<(), Refusal> {
     check_break_glass(checks, &caller.principal, ask.reason.as_deref()).map_err(forbidden)?;
     somebody_may(broker)?;
-    let prepared: Prepared<'_> = prepare(broker, request, ask, Purpose::BreakGlass).await?;
+    let prepared: Prepared = prepare(broker, request, ask, Purpose::BreakGlass).await?;
     let attempt = Attempt {
         broker,
         caller,

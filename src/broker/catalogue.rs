@@ -1,10 +1,13 @@
 //! What a caller may learn of a target's schema: read by the agent with statements of its own,
 //! recorded like everything else.
 
-use crate::broker::{Broker, Caller};
+use std::sync::Arc;
+
+use crate::broker::{Broker, Caller, Lane};
 use crate::core::audit::EventKind;
-use crate::core::refusal::{Code, Refusal};
+use crate::core::refusal::Refusal;
 use crate::core::schema::{TableDescription, TableSummary};
+use crate::core::statement::Effect;
 use crate::core::target::Target;
 
 /// The tables and views of a target.
@@ -15,9 +18,9 @@ pub async fn list_tables(
     schema: Option<&str>,
     search: Option<&str>,
 ) -> Result<Vec<TableSummary>, Refusal> {
-    let (target, executor) = open(broker, caller, target).await?;
-    let tables = executor.list_tables(schema, search).await;
-    record(broker, caller, target, "*", tables.as_ref().err()).await?;
+    let (target, lane) = open(broker, caller, target).await?;
+    let tables = lane.list_tables(&target, schema, search).await;
+    record(broker, caller, &target, "*", tables.as_ref().err()).await?;
     tables
 }
 
@@ -28,25 +31,35 @@ pub async fn describe_table(
     target: Option<&str>,
     table: &str,
 ) -> Result<TableDescription, Refusal> {
-    let (target, executor) = open(broker, caller, target).await?;
-    let description = executor.describe_table(table).await;
+    let (target, lane) = open(broker, caller, target).await?;
+    let description = lane.describe_table(&target, table).await;
     let recorded = description.as_ref().map_or("?", |d| d.name.as_str());
-    record(broker, caller, target, recorded, description.as_ref().err()).await?;
+    record(
+        broker,
+        caller,
+        &target,
+        recorded,
+        description.as_ref().err(),
+    )
+    .await?;
     description
 }
 
-async fn open<'a>(
-    broker: &'a Broker,
+async fn open(
+    broker: &Broker,
     caller: &Caller,
     target: Option<&str>,
-) -> Result<(&'a Target, &'a crate::exec::Executor), Refusal> {
-    let found = broker.target(target).and_then(|target| {
-        let executor = broker
-            .agent
-            .executor(target.name.as_str())
-            .ok_or_else(|| Refusal::new(Code::UnknownTarget, "no agent serves this target"))?;
-        Ok((target, executor.as_ref()))
-    });
+) -> Result<(Arc<Target>, Lane), Refusal> {
+    let target = caller
+        .may(Effect::Read)
+        .and_then(|()| broker.target(target));
+    let found = match target {
+        Ok(target) => {
+            let lane = broker.link.lane(&target, None).await;
+            lane.map(|lane| (target, lane))
+        }
+        Err(refusal) => Err(refusal),
+    };
     if let Err(refusal) = &found {
         broker
             .record_refusal(broker.draft(EventKind::RequestRefused, caller), refusal)

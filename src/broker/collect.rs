@@ -16,8 +16,8 @@ pub async fn page(
 ) -> Result<PageOfRows, Refusal> {
     let page = match handle.parse::<HandleId>() {
         Ok(handle) => {
-            let pages = broker.agent.pages();
-            pages.page(&caller.principal, &handle, from, max_rows).await
+            let rows = (from, max_rows);
+            broker.link.page(&caller.principal, &handle, rows).await
         }
         Err(_) => Err(Refusal::new(Code::PageGone, "this is not a page handle")
             .hint("use the `handle` out of an answer's `truncated`")),

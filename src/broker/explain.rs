@@ -5,7 +5,7 @@ use crate::broker::requests::Shown;
 use crate::core::approval::Purpose;
 use crate::core::policy::Facts;
 use crate::core::policy::set::Explanation;
-use crate::core::refusal::Refusal;
+use crate::core::refusal::{Code, Refusal};
 use crate::policies::Policies;
 
 /// What one policy says.
@@ -32,7 +32,7 @@ pub async fn explain(broker: &Broker, shown: &Shown) -> Result<[Said; 2], Refusa
     let facts = Facts {
         principal: &document.requester,
         standing: &broker.principals.of(&document.requester),
-        target,
+        target: &target,
         effect: document.effect,
         statement: &statement,
         capability: None,
@@ -48,8 +48,9 @@ pub async fn explain(broker: &Broker, shown: &Shown) -> Result<[Said; 2], Refusa
         ),
         explanation: policies.current().explain(&facts),
     };
-    Ok([
-        said("workspace", &broker.policies),
-        said("agent", broker.agent.policies()),
-    ])
+    let own = broker.link.policies().ok_or_else(|| {
+        let sentence = "the agent's own policy is not known here";
+        Refusal::new(Code::PolicyUnavailable, sentence).hint("ask beside the agent")
+    })?;
+    Ok([said("workspace", &broker.policies), said("agent", own)])
 }

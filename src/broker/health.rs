@@ -1,15 +1,10 @@
 //! Whether the parts a call needs are up.
 
-use std::time::Duration;
-
 use futures::future::join_all;
 
 use crate::broker::{Broker, Caller, requests, reviews};
 use crate::core::audit::EventKind;
 use crate::core::target::Target;
-
-/// How long a target may take to answer before it counts as unreachable.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// More open reviews than this are not counted.
 pub const MOST_REVIEWS: usize = 100;
@@ -40,16 +35,16 @@ pub struct TargetHealth {
 
 /// Asks every target and the audit log, all at once.
 pub async fn look(broker: &Broker, caller: &Caller) -> Health {
-    let targets = join_all(broker.targets.iter().map(|target| reach(broker, target))).await;
+    let named = broker.link.targets();
+    let targets = join_all(named.iter().map(|target| reach(broker, target))).await;
     let draft = broker.draft(EventKind::HealthChecked, caller);
     let audit = broker.state.log().append(draft).await.is_ok();
+    let own = broker.link.policies();
     let policies = [
-        ("workspace", broker.policies.problem()),
-        ("agent", broker.agent.policies().problem()),
+        ("workspace", broker.policies.problem().is_some()),
+        ("agent", own.is_some_and(|own| own.problem().is_some())),
     ];
-    let stale = policies
-        .into_iter()
-        .filter(|(_, problem)| problem.is_some());
+    let stale = policies.into_iter().filter(|(_, broken)| *broken);
     Health {
         audit,
         waiting: requests::waiting(&broker.state, None).await.ok(),
@@ -70,17 +65,12 @@ pub async fn open_reviews(broker: &Broker) -> usize {
 }
 
 async fn reach(broker: &Broker, target: &Target) -> TargetHealth {
-    let name = target.name.as_str().to_owned();
-    let Some(executor) = broker.agent.executor(&name) else {
-        return TargetHealth {
-            name,
-            problem: Some("no agent serves it".into()),
-        };
+    let reached = match broker.link.lane(target, None).await {
+        Ok(lane) => lane.reach(target).await,
+        Err(refusal) => Err(refusal),
     };
-    let problem = match tokio::time::timeout(PATIENCE, executor.reach()).await {
-        Ok(Ok(())) => None,
-        Ok(Err(refusal)) => Some(refusal.message),
-        Err(_) => Some("no answer within 5 seconds".into()),
-    };
-    TargetHealth { name, problem }
+    TargetHealth {
+        name: target.name.as_str().to_owned(),
+        problem: reached.err().map(|refusal| refusal.message),
+    }
 }

@@ -1,11 +1,13 @@
 //! One `sql_execute`, from the question to the answer.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{NotRun, Report};
 use crate::broker::approvals::ask_people;
-use crate::broker::{Broker, Caller};
+use crate::broker::{Broker, Caller, Lane};
 use crate::core::approval::Purpose;
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::RequestId;
@@ -86,7 +88,7 @@ pub async fn submit(
 async fn decided(
     broker: &Broker,
     caller: &Caller,
-    asked: (&RequestId, &Prepared<'_>),
+    asked: (&RequestId, &Prepared),
     cancel: CancellationToken,
 ) -> Result<Submitted, Refusal> {
     let (request, prepared) = asked;
@@ -99,6 +101,12 @@ async fn decided(
             prepared,
         };
         let (judgement, decision) = attempt.decide(found.as_deref());
+        let effect = found.as_ref().unwrap_or(&prepared.statement).effect;
+        if let Err(refusal) = caller.may(effect) {
+            let refused = attempt.refused(found.as_deref(), &judgement);
+            broker.record_refusal(refused, &refusal).await?;
+            return Err(refusal);
+        }
         let grant = match decision {
             Decision::Allow(grant) => grant,
             Decision::NeedsApproval(needed) => {
@@ -113,14 +121,13 @@ async fn decided(
             }
         };
         attempt.record_allowed(found.as_deref(), &judgement);
+        let _slot = prepared.lane.slot(&cancel).await?;
         let keys = broker.state.token_keys()?;
         let token = keys
             .signer
             .sign(grant, broker.ids.token(), broker.clock.now());
         let work = prepared.work.clone();
-        let run = broker
-            .agent
-            .execute(token.as_str().as_bytes(), work, None, cancel.clone());
+        let run = prepared.lane.execute(&token, work, None, cancel.clone());
         match run.await {
             Ok(mut report) => {
                 report.also_found(&judgement.findings);
@@ -146,22 +153,24 @@ async fn decided(
 
 /// An ask whose form is in order.
 #[derive(Debug)]
-pub(super) struct Prepared<'a> {
-    pub(super) target: &'a Target,
+pub(super) struct Prepared {
+    pub(super) target: Arc<Target>,
+    /// Who would run it.
+    pub(super) lane: Lane,
     pub(super) work: Work,
     pub(super) fingerprint: Fingerprint,
-    pub(super) statement: std::sync::Arc<Statement>,
+    pub(super) statement: Arc<Statement>,
     pub(super) limits: Limits,
     pub(super) reason: Option<String>,
     pub(super) purpose: Purpose,
 }
 
-pub(super) async fn prepare<'a>(
-    broker: &'a Broker,
+pub(super) async fn prepare(
+    broker: &Broker,
     request: &RequestId,
     ask: SqlAsk,
     purpose: Purpose,
-) -> Result<Prepared<'a>, Refusal> {
+) -> Result<Prepared, Refusal> {
     let target = broker.target(ask.target.as_deref())?;
     if ask.params.len() > PARAMETERS {
         let message = format!(
@@ -191,8 +200,10 @@ pub(super) async fn prepare<'a>(
         params: ask.params,
         salt: broker.state.salt(request),
     };
+    let lane = broker.link.lane(&target, None).await?;
     Ok(Prepared {
         target,
+        lane,
         fingerprint: work.fingerprint(),
         work,
         statement,
@@ -207,7 +218,7 @@ pub(super) struct Attempt<'a> {
     pub(super) broker: &'a Broker,
     pub(super) caller: &'a Caller,
     pub(super) request: &'a RequestId,
-    pub(super) prepared: &'a Prepared<'a>,
+    pub(super) prepared: &'a Prepared,
 }
 
 impl Attempt<'_> {
@@ -223,9 +234,9 @@ impl Attempt<'_> {
         decide(&Question {
             request: self.request,
             principal: &self.caller.principal,
-            standing: &self.broker.principals.of(&self.caller.principal),
+            standing: &self.broker.standing(self.caller),
             target,
-            agent: self.broker.agent.id(),
+            agent: self.prepared.lane.id(),
             work: fingerprint.digest,
             statement,
             found,

@@ -63,9 +63,7 @@ mod tests {
     use crate::core::principal::{Principal, PrincipalKind};
 
     fn caller(name: &str) -> Caller {
-        Caller {
-            principal: Principal::new(PrincipalKind::Ai, name),
-        }
+        Caller::of(Principal::new(PrincipalKind::Ai, name))
     }
 
     #[test]

@@ -1,54 +1,181 @@
-//! `secondkey agent`: hold everything in an OS user of its own, and serve others over a Unix socket.
+//! `secondkey agent`: hold everything in an OS user of its own and serve others over a Unix socket, or hold it
+//! beside a team's database and dial its relay.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::boot;
 use crate::cli::mcp::{close_when_asked, serve_page};
+use crate::cli::place::{Place, person};
 use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::clock::SystemClock;
 use crate::config::{self, Surroundings};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::level::What;
-use crate::core::refusal::Refusal;
+use crate::core::refusal::{Code, Refusal};
 use crate::core::time::Clock;
+use crate::core::token::Verifier;
+use crate::dial::{self, Address, Dialer, Reach};
 use crate::mcp::Server;
 use crate::socket::{self, Door, Serving};
+use crate::store::State;
 use crate::system::{Peer, Setup};
 use crate::telemetry;
 
 const EXAMPLES: &str = "\
 Examples:
   secondkey agent --socket /run/secondkey/agent.sock --config /etc/secondkey/secondkey.toml
-  secondkey mcp --agent unix:/run/secondkey/agent.sock        (as any user that may use the socket)";
+  secondkey mcp --agent unix:/run/secondkey/agent.sock        (as any user that may use the socket)
+  secondkey agent --relay https://relay.example.com --join file:/run/secrets/join      (the first time)
+  secondkey agent --relay https://relay.example.com
+  secondkey agent freeze";
 
-/// Hold credentials, policy, trust file, journal and audit log as a user of its own
+/// Hold credentials, policy, trust file, journal and audit log, and run what they allow
 ///
-/// Run this as an OS user that no client and no person works as; `install.sh --separate` sets that up.
+/// With `--socket`: as an OS user that no client and no person works as; `install.sh --separate` sets that up.
 /// Clients come in by the socket, with `secondkey mcp --agent unix:PATH`, people with the same flag of
 /// `requests`, `approve` and `trust`. The kernel says who they are.
+///
+/// With `--relay`: beside the database of a team. It dials out, and nobody can dial it. It takes the orders of the
+/// one relay that it has joined, and believes nothing else of it: its own policy and trust file decide.
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct AgentArgs {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     databases: Databases,
     /// Listen here; the folder has to be the agent's own
-    #[arg(long, value_name = "PATH")]
-    socket: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "relay")]
+    socket: Option<PathBuf>,
+    /// Dial this relay
+    #[arg(long, value_name = "URL", conflicts_with = "socket")]
+    relay: Option<String>,
+    /// Join the relay first, by a token of `secondkey relay join-token`: where it is kept, as `env:NAME`,
+    /// `file:PATH` or `keyring:SERVICE/NAME`
+    #[arg(long, value_name = "REFERENCE", requires = "relay")]
+    join: Option<String>,
+    /// Trust the certificates of this PEM file too
+    #[arg(long, value_name = "FILE", requires = "relay")]
+    relay_ca: Option<PathBuf>,
+    /// Speak without TLS even to an address that is neither this machine's nor private
+    #[arg(long, requires = "relay")]
+    allow_insecure: bool,
+}
+
+/// What to do with the agent of a state folder.
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Command {
+    /// Let it run nothing new from now on, whoever asks; what is under way goes on
+    ///
+    /// Takes effect at once and needs no relay. Stays until `thaw`, whatever is started anew.
+    Freeze,
+    /// Let it work again
+    Thaw,
 }
 
 pub(super) async fn run(args: AgentArgs, shared: Shared) -> Result<Exit, Failure> {
+    match (args.command, args.socket, args.relay) {
+        (Some(command), ..) => freeze(command, shared).await,
+        (None, Some(socket), _) => listen((args.databases, socket), shared).await,
+        (None, None, Some(relay)) => {
+            let reach = Reach {
+                allow_insecure: args.allow_insecure,
+                authority: args.relay_ca,
+            };
+            let address = Address::parse(&relay, reach)?;
+            dial((args.databases, address, args.join), shared).await
+        }
+        (None, None, None) => Ok(Exit::Misused),
+    }
+}
+
+async fn freeze(command: Command, shared: Shared) -> Result<Exit, Failure> {
+    let place = Place::open(shared)?;
+    let by = person(&place.around);
+    let done = match command {
+        Command::Freeze => place.state.freeze(&by).await,
+        Command::Thaw => place.state.thaw(&by).await,
+    };
+    place.state.close().await.map_err(Refusal::from)?;
+    done?;
+    output::say(match command {
+        Command::Freeze => "Frozen: nothing new runs here until `secondkey agent thaw`.",
+        Command::Thaw => "Thawed: work runs again.",
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Dials a relay, and does what it orders, until the system wants an end.
+async fn dial(
+    (databases, address, join): (Databases, Address, Option<String>),
+    shared: Shared,
+) -> Result<Exit, Failure> {
     let around = Surroundings::of_process();
-    let config = config::load(&shared.into_flags(args.databases), &around)?;
+    let config = config::load(&shared.into_flags(databases), &around)?;
+    telemetry::start(&config.home.log);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let state = State::open(&config.home.state_dir, Arc::clone(&clock)).map_err(Refusal::from)?;
+    let done = dialed((&state, &clock), config, (address, join), &around).await;
+    let closed = state.close().await.map_err(Refusal::from);
+    done?;
+    closed?;
+    Ok(Exit::Done)
+}
+
+async fn dialed(
+    (state, clock): (&State, &Arc<dyn Clock>),
+    config: config::Config,
+    (address, join): (Address, Option<String>),
+    around: &Surroundings,
+) -> Result<(), Failure> {
+    // Who has joined needs no token any more, and one that was used is of no use to anybody.
+    let pinned = state.pinned_relay().map_err(Refusal::from)?;
+    if let (None, Some(reference)) = (pinned, &join) {
+        let token = config::secret_of(reference, around)?;
+        dial::join(state, &address, &token).await?;
+    }
+    let pinned = state.pinned_relay().map_err(Refusal::from)?;
+    let key = pinned.and_then(|pinned| pinned.key()).ok_or_else(|| {
+        let sentence = "this agent has joined no relay";
+        Refusal::new(Code::InvalidArgument, sentence)
+            .hint("add `--join`, with a token of `secondkey relay join-token`")
+    })?;
+    let relay = Verifier::new(state.agent().clone(), [key]);
+    let agent = boot::dialing(config, state, relay, clock)?;
+    let event = |kind| Draft::new(clock.now(), kind).text("version", env!("CARGO_PKG_VERSION"));
+    let started = event(EventKind::ServerStarted).text("relay", &address.to_string());
+    state.log().append(started).await.map_err(Refusal::from)?;
+    let closing = CancellationToken::new();
+    close_when_asked(closing.clone());
+    output::say(&format!("The agent {} dials {address}.", state.agent()))?;
+    let dialer = Arc::new(Dialer::new(Arc::clone(&agent), state.clone(), address));
+    dial::keep(dialer, closing).await;
+    // What is above `read` goes on to its end.
+    agent.finish().await;
+    state.log().append_soon(event(EventKind::ServerStopped));
+    Ok(())
+}
+
+/// Listens at a socket for the users of this machine.
+async fn listen(
+    (databases, socket): (Databases, PathBuf),
+    shared: Shared,
+) -> Result<Exit, Failure> {
+    let around = Surroundings::of_process();
+    let config = config::load(&shared.into_flags(databases), &around)?;
     telemetry::start(&config.home.log);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     // Whoever cannot listen touches nothing else.
-    let door = Door::open(&around.folder.join(&args.socket))?;
+    let door = Door::open(&around.folder.join(&socket))?;
     let setup = setup(&config, &door);
     let (clients, approvers) = (config.clients.clone(), config.approvers.clone());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

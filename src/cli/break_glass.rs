@@ -102,14 +102,12 @@ pub(super) async fn run(mut args: BreakGlassArgs, shared: Shared) -> Result<Exit
     };
     let done = Box::pin(in_place(&args, &local, &place)).await;
     // Work above `read` goes on without its caller, and is recorded before this process ends.
-    local.broker.agent.finish().await;
+    local.broker.link.finish().await;
     place.close(done).await
 }
 
 async fn in_place(args: &BreakGlassArgs, local: &Local, place: &Place) -> Result<Exit, Failure> {
-    let caller = Caller {
-        principal: person(&place.around),
-    };
+    let caller = Caller::of(person(&place.around));
     let ask = SqlAsk {
         sql: statement(&args.sql)?,
         params: values_of(args),

@@ -37,6 +37,10 @@ pub enum Code {
     InvalidArgument,
     /// A parameter's value does not fit its type.
     InvalidParameter,
+    /// The clocks of relay and agent are too far apart for an order to be judged.
+    ClockSkew,
+    /// Somebody has frozen the agent: nothing new runs.
+    Frozen,
     /// More than one statement in a call.
     MultipleStatements,
     /// No statement in the text.
@@ -87,6 +91,8 @@ impl Code {
             Self::AuditUnavailable => "audit_unavailable",
             Self::Cancelled => "cancelled",
             Self::ClassificationMismatch => "classification_mismatch",
+            Self::ClockSkew => "clock_skew",
+            Self::Frozen => "frozen",
             Self::DatabaseError => "database_error",
             Self::DatabaseUnavailable => "database_unavailable",
             Self::EmptyStatement => "empty_statement",

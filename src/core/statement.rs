@@ -16,13 +16,16 @@ pub use names::{Call, Name, Names};
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::core::engine::Engine;
 use crate::core::limits::STATEMENT_BYTES;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::review;
 
 /// How an executor has to run a statement.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// A query in the engine's own sense (`SELECT`, `VALUES`, `TABLE`, `WITH ... SELECT`) that does
     /// not change rows: it can stand behind a cursor or inside `EXISTS (...)`.
@@ -34,7 +37,7 @@ pub enum Shape {
 }
 
 /// Exactly one parsed statement and what it can do.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Statement {
     /// The engine whose rules it was read by.
     pub engine: Engine,
@@ -60,7 +63,8 @@ pub struct Statement {
     pub has_where: Option<bool>,
     /// What the review rules find in the text. A shape that is not known has no finding.
     pub findings: BTreeSet<review::Rule>,
-    /// Everything it names that only the engine's catalogue can judge.
+    /// Everything it names that only the engine's catalogue can judge. Stays with whoever asks the engine.
+    #[serde(skip)]
     pub names: Names,
     /// How many values its placeholders need: the highest number used.
     pub placeholders: usize,

@@ -62,7 +62,7 @@ pub(super) async fn reply(
     // Whatever ends this call early, even being dropped, cancels the read behind it. A call that
     // was answered leaves the read alone: it goes on into the spool.
     let unanswered = cancel.clone().drop_guard();
-    let mut abilities = Abilities::of(&context);
+    let mut abilities = server.abilities(&context);
     abilities.tasks |= this;
     let asked = (tool, request, abilities);
     let answer = answer(server, caller, asked, (&context, cancel.clone()));

@@ -14,6 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
+use futures::StreamExt as _;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -119,6 +120,55 @@ fn service(server: Server, config: StreamableHttpServerConfig) -> Service {
     StreamableHttpService::new(move || Ok(server.clone()), sessions, config)
 }
 
+/// Serving MCP to the holder of one API key, until the key is ended.
+pub struct Keyed {
+    service: Service,
+    ended: CancellationToken,
+}
+
+impl std::fmt::Debug for Keyed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keyed").finish_non_exhaustive()
+    }
+}
+
+impl Keyed {
+    /// With sessions of its own. `hosts` are the names under which it may be asked for, with or without a
+    /// port.
+    pub fn new(server: Server, hosts: &[String], ended: CancellationToken) -> Self {
+        let origins = hosts
+            .iter()
+            .flat_map(|host| [format!("https://{host}"), format!("http://{host}")]);
+        let config = StreamableHttpServerConfig::default()
+            .with_allowed_hosts(hosts.to_vec())
+            .with_allowed_origins(origins.collect::<Vec<_>>())
+            .enforce_origin_validation()
+            .with_sse_keep_alive(Some(KEEP_ALIVE))
+            .with_max_request_body_bytes(MESSAGE_BYTES)
+            .with_cancellation_token(ended.clone());
+        Self {
+            service: service(server, config),
+            ended,
+        }
+    }
+
+    /// Answers a request. What is still being answered when the key is ended is cut off.
+    pub async fn answer(&self, request: Request) -> Response {
+        let handled = self.service.handle(request);
+        let response = tokio::select! {
+            response = handled => response.into_response(),
+            () = self.ended.cancelled() => return unauthorized(),
+        };
+        let ended = self.ended.clone().cancelled_owned();
+        response.map(|body| Body::from_stream(body.into_data_stream().take_until(ended)))
+    }
+
+    /// Ends every session and every answer.
+    pub fn end(&self) {
+        self.ended.cancel();
+    }
+}
+
 /// Who is behind a token is served by whom.
 struct Services {
     tokens: Tokens,
@@ -197,7 +247,7 @@ async fn nothing_here(State(services): State<Arc<Services>>, request: Request) -
 }
 
 /// The bearer token of a request; empty where there is none.
-fn bearer(request: &Request) -> &str {
+pub fn bearer(request: &Request) -> &str {
     request
         .headers()
         .get(header::AUTHORIZATION)
@@ -207,7 +257,8 @@ fn bearer(request: &Request) -> &str {
         .map_or("", |(_, token)| token)
 }
 
-fn unauthorized() -> Response {
+/// The answer to whoever shows no token that counts.
+pub fn unauthorized() -> Response {
     let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"secondkey\"")];
     (
         StatusCode::UNAUTHORIZED,

@@ -47,6 +47,14 @@ pub(super) struct Abilities {
 }
 
 impl Abilities {
+    /// The same for a client that no page can be opened at.
+    pub(super) fn without_a_page(self) -> Self {
+        Self {
+            opens: Opens::Never,
+            ..self
+        }
+    }
+
     /// Those of the client that makes this call.
     pub(super) fn of(context: &RequestContext<RoleServer>) -> Self {
         let declared = context.client_capabilities().unwrap_or_default();

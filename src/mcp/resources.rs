@@ -19,7 +19,7 @@ const TABLE_TEMPLATE: &str = "secondkey://{target}/tables/{table}";
 /// The schema of each target, then its tables. A target that is down still has its schema listed.
 pub(super) async fn list(broker: &Broker, caller: &Caller) -> ListResourcesResult {
     let mut resources = Vec::new();
-    for target in &broker.targets {
+    for target in broker.link.targets().iter() {
         let name = target.name.as_str();
         resources.push(
             Resource::new(

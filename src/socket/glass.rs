@@ -34,9 +34,7 @@ pub(super) async fn file(
         max_rows: None,
         timeout_ms: None,
     };
-    let caller = Caller {
-        principal: person(peer),
-    };
+    let caller = Caller::of(person(peer));
     let broker = &serving.broker;
     if let Err(refusal) = may_file(serving, peer, &caller).await {
         break_glass::turn_away(broker, &caller, &refusal).await?;
@@ -61,9 +59,7 @@ async fn may_file(serving: &Serving, peer: &Peer, caller: &Caller) -> Result<(),
 
 /// Runs what is signed. A read ends with its caller; anything above goes on without them.
 pub(super) async fn run(serving: &Serving, peer: &Peer, id: &RequestId) -> Result<Reply, Refusal> {
-    let caller = Caller {
-        principal: person(peer),
-    };
+    let caller = Caller::of(person(peer));
     let request = find(&serving.state, id).await?;
     let asked = request.asked();
     if asked.purpose != Purpose::BreakGlass || asked.requester != caller.principal {

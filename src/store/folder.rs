@@ -46,6 +46,21 @@ impl Folder {
         self.root.join("audit.heads")
     }
 
+    /// Who may come to a relay.
+    pub(super) fn members(&self) -> PathBuf {
+        self.root.join("members.db")
+    }
+
+    /// The relay that was joined.
+    pub(super) fn relay_pin(&self) -> PathBuf {
+        self.root.join("relay.pin")
+    }
+
+    /// There while nothing new may run.
+    pub(super) fn frozen(&self) -> PathBuf {
+        self.root.join("frozen")
+    }
+
     /// The keys.
     pub(super) fn keys(&self) -> PathBuf {
         self.root.join("keys")

@@ -173,6 +173,16 @@ pub(super) fn page_secret(folder: &Folder) -> Result<[u8; 32], StoreError> {
     files::secret(folder, "page.key")
 }
 
+/// The secret under which a relay keeps other secrets.
+pub(super) fn pepper(folder: &Folder) -> Result<[u8; 32], StoreError> {
+    files::secret(folder, "pepper.key")
+}
+
+/// The secret half of the key that an executor proves itself with.
+pub(super) fn dial_secret(folder: &Folder) -> Result<[u8; 32], StoreError> {
+    files::secret(folder, "dial.key")
+}
+
 /// The key that signs heads now.
 pub(super) fn audit_key(folder: &Folder) -> Result<SigningKey, StoreError> {
     KeyFiles::read(folder, KeyKind::Audit)?.current()

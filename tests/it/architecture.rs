@@ -24,6 +24,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("mcp", &["core", "wire", "broker", "agent"]),
     ("http", &["core", "wire", "broker", "agent"]),
+    // An agent's own way out. It is the agent: what it answers, it takes from its executors.
+    ("dial", &["core", "ids", "wire", "store", "exec", "agent"]),
+    ("relay", &["core", "ids", "wire", "store", "broker", "mcp"]),
     ("notify", &["core", "ids", "store"]),
     // The page of local mode stands on the state folder itself, and serves without any target.
     ("web", &["core", "ids", "wire", "store", "broker"]),

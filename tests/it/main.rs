@@ -27,6 +27,7 @@ mod architecture;
 mod cli;
 mod corpus;
 mod exec;
+mod fleet;
 mod mcp;
 mod policy;
 #[cfg(target_os = "linux")]

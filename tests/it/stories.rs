@@ -1,7 +1,7 @@
 //! Bad days: what clients, databases and disks do to `secondkey mcp`, and what it says and records
 //! then.
 
-mod approval;
+pub(crate) mod approval;
 mod audit_disk;
 mod canaries;
 mod database_down;

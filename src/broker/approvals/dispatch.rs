@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::approvals::standing;
 use crate::broker::submit::Answer;
-use crate::broker::{Broker, Caller, requests};
+use crate::broker::{Broker, Caller, Lane, requests};
 use crate::core::approval::{Backing, Document, SignedVerdict};
 use crate::core::audit::EventKind;
 use crate::core::ids::{RequestId, TokenId};
@@ -25,7 +25,7 @@ pub(super) async fn run(
 ) -> Result<Answer, Refusal> {
     let _turn = broker.turns.take(caller, &cancel).await?;
     let id = request.id().clone();
-    let ((grant, findings), work, backing) = match ready(broker, caller, &request).await {
+    let ((lane, grant, findings), work, backing) = match ready(broker, caller, &request).await {
         Ok(ready) => ready,
         Err(refusal) => {
             let draft = broker.draft(EventKind::RequestRefused, caller).request(&id);
@@ -34,6 +34,7 @@ pub(super) async fn run(
             return Err(refusal);
         }
     };
+    let _slot = lane.slot(&cancel).await?;
     let keys = broker.state.token_keys()?;
     let token = broker.ids.token();
     let now = broker.clock.now();
@@ -44,8 +45,7 @@ pub(super) async fn run(
         Ok(request.dispatch(dispatched, lapses, now)?)
     });
     dispatched.await?;
-    let order = order.as_str().as_bytes();
-    let run = broker.agent.execute(order, work, Some(&backing), cancel);
+    let run = lane.execute(&order, work, Some(&backing), cancel);
     match run.await {
         Ok(mut report) => {
             report.also_found(&findings);
@@ -79,12 +79,13 @@ async fn ready(
     broker: &Broker,
     caller: &Caller,
     request: &Request,
-) -> Result<((Grant, Vec<Finding>), Work, Backing), Refusal> {
+) -> Result<((Lane, Grant, Vec<Finding>), Work, Backing), Refusal> {
     let (state, wanted) = (broker.state.clone(), request.id().clone());
     let shown = tokio::task::spawn_blocking(move || requests::show(&state, &wanted))
         .await
         .map_err(|_| Refusal::new(Code::Internal, "the request could not be read"))??;
     let document = shown.document;
+    caller.may(document.effect)?;
     let backing = backing(request)?;
     let Values { params, salt } = shown.values.ok_or_else(|| standing(request))?;
     let work = Work::Sql {
@@ -97,14 +98,15 @@ async fn ready(
 }
 
 /// Judges the work once more, by the policy as it is now and with what people have signed. Gives what
-/// the review found beside the grant.
+/// the review found beside the grant, and the executor that the document names.
 async fn grant(
     broker: &Broker,
     caller: &Caller,
     (document, work): (&Document, &Work),
     (request, backing): (&Request, &Backing),
-) -> Result<(Grant, Vec<Finding>), Refusal> {
+) -> Result<(Lane, Grant, Vec<Finding>), Refusal> {
     let target = broker.target(Some(&document.target))?;
+    let lane = broker.link.lane(&target, Some(&document.executor)).await?;
     let statement = broker.parser.parse(target.engine, work.text()).await?;
     let mut judged = (*statement).clone();
     if document.effect > judged.effect {
@@ -118,9 +120,9 @@ async fn grant(
     let (judgement, decision) = decide(&Question {
         request: request.id(),
         principal: &caller.principal,
-        standing: &broker.principals.of(&caller.principal),
-        target,
-        agent: broker.agent.id(),
+        standing: &broker.standing(caller),
+        target: &target,
+        agent: lane.id(),
         work: work.digest(),
         statement: &judged,
         found: None,
@@ -132,7 +134,7 @@ async fn grant(
         at: broker.clock.now(),
     });
     match decision {
-        Decision::Allow(grant) => Ok((grant, judgement.findings)),
+        Decision::Allow(grant) => Ok((lane, grant, judgement.findings)),
         Decision::NeedsApproval(needed) => Err(needed.refusal),
         Decision::Deny(refusal) => Err(refusal),
     }

@@ -18,7 +18,7 @@ use crate::ids::random;
 /// What a request is made of.
 pub(super) struct Filing<'a> {
     pub(super) request: &'a RequestId,
-    pub(super) prepared: &'a Prepared<'a>,
+    pub(super) prepared: &'a Prepared,
     /// What the agent found that the work can do.
     pub(super) found: &'a Statement,
     /// What both policies say; it asks for somebody.
@@ -92,6 +92,7 @@ fn document(
 ) -> Result<Document, Refusal> {
     let Prepared {
         target,
+        lane,
         work,
         fingerprint,
         statement,
@@ -108,7 +109,7 @@ fn document(
         purpose: *purpose,
         workspace: broker.state.log().workspace().to_owned(),
         request: filing.request.clone(),
-        executor: broker.agent.id().clone(),
+        executor: lane.id().clone(),
         target: target.name.as_str().to_owned(),
         engine: target.engine,
         environment: target.environment.clone(),

@@ -22,9 +22,7 @@ use crate::core::work::Digest;
 use crate::store::Filter;
 
 fn caller() -> Caller {
-    Caller {
-        principal: Principal::new(PrincipalKind::Ai, "zoe/claude"),
-    }
+    Caller::of(Principal::new(PrincipalKind::Ai, "zoe/claude"))
 }
 
 impl Rig {

@@ -13,9 +13,7 @@ impl Rig {
         kind: PrincipalKind,
         reason: Option<&str>,
     ) -> Result<RequestId, Refusal> {
-        let caller = Caller {
-            principal: Principal::new(kind, "zoe"),
-        };
+        let caller = Caller::of(Principal::new(kind, "zoe"));
         file_with(checks, &self.broker, &caller, change(reason)).await
     }
 

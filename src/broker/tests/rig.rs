@@ -70,6 +70,7 @@ impl Rig {
         let pages = Pages::new(Arc::clone(&clock), Box::new(move || handles.handle()));
         let policies = |set| Arc::new(Policies::built_in(set, Arc::clone(&clock)));
         let agent = Agent::new(Parts {
+            issuer: crate::agent::Issuer::Own,
             executors: BTreeMap::from([("shop".to_owned(), Arc::new(executor))]),
             parser: Arc::clone(&parser),
             state: state.clone(),
@@ -81,8 +82,7 @@ impl Rig {
             clock: Arc::clone(&clock),
         });
         let broker = Broker {
-            targets: vec![target],
-            agent: Arc::new(agent),
+            link: crate::broker::Link::here(Arc::new(agent), [target]),
             state,
             parser,
             ids,

@@ -26,6 +26,26 @@ macro_rules! kinds {
 }
 
 kinds! {
+    /// An agent came in by its dialed connection.
+    AgentConnected = "agent.connected",
+    /// An agent's connection ended.
+    AgentDisconnected = "agent.disconnected",
+    /// Somebody let an agent run nothing new.
+    AgentFrozen = "agent.frozen",
+    /// Somebody made a token by which an agent can join a relay.
+    AgentInvited = "agent.invited",
+    /// An agent joined a relay.
+    AgentJoined = "agent.joined",
+    /// Whoever dialed a relay as an agent was turned away.
+    AgentRefused = "agent.refused",
+    /// Somebody put an agent out of a relay.
+    AgentRemoved = "agent.removed",
+    /// Somebody let a frozen agent work again.
+    AgentThawed = "agent.thawed",
+    /// An API key of a relay was made.
+    ApiKeyIssued = "api_key.issued",
+    /// An API key of a relay was ended.
+    ApiKeyRevoked = "api_key.revoked",
     /// Somebody read names and types out of a target's catalogue.
     CatalogueRead = "catalogue.read",
     /// A user of this machine came in by the agent's socket.
@@ -80,6 +100,8 @@ kinds! {
     RequestRejected = "request.rejected",
     /// A look-up has found how a run ended.
     RequestSettled = "request.settled",
+    /// An agent has joined a relay, whose orders it takes from then on.
+    RelayPinned = "relay.pinned",
     /// Somebody asked for work that has a life of its own.
     RequestSubmitted = "request.submitted",
     /// Somebody else has reviewed work that broke the glass.

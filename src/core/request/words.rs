@@ -1,5 +1,7 @@
 //! What goes into a transition and what can be wrong with one.
 
+use serde::{Deserialize, Serialize};
+
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::Status;
@@ -79,7 +81,8 @@ pub enum Standing {
 }
 
 /// How a run ended.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// Well.
     Succeeded,

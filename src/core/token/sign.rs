@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use serde_json::json;
 
+use crate::core::handshake::{Handshake, Hex32, Side};
 use crate::core::ids::TokenId;
 use crate::core::policy::Grant;
 use crate::core::time::Timestamp;
@@ -21,12 +22,20 @@ pub struct Signer {
 
 /// A signed token, on its way to an agent. Only a [`Signer`] makes one, and only from a grant.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SignedToken(String);
+pub struct SignedToken {
+    text: String,
+    claims: Claims,
+}
 
 impl SignedToken {
     /// The compact serialisation.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// What it says.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
     }
 }
 
@@ -42,6 +51,16 @@ impl Signer {
         }
     }
 
+    /// The public half of the key.
+    pub fn public(&self) -> Hex32 {
+        Hex32::of_key(&self.key.verifying_key())
+    }
+
+    /// Proves to an agent that dials in who answers.
+    pub fn prove(&self, handshake: &Handshake<'_>) -> String {
+        handshake.sign(Side::Relay, &self.key)
+    }
+
     /// The id that tokens carry for this key.
     pub fn key_id(&self) -> &str {
         &self.key_id
@@ -49,7 +68,7 @@ impl Signer {
 
     /// Turns a grant into a token that is valid from `now` for [`TOKEN_LIFE_MS`].
     pub fn sign(&self, grant: Grant, id: TokenId, now: Timestamp) -> SignedToken {
-        SignedToken(self.sign_claims(&Claims {
+        let claims = Claims {
             jti: id,
             request: grant.request,
             iss: self.key_id.clone(),
@@ -66,7 +85,11 @@ impl Signer {
             expires_ms: now.plus_ms(TOKEN_LIFE_MS).unix_ms(),
             document: grant.document,
             approvals: grant.approvals,
-        }))
+        };
+        SignedToken {
+            text: self.sign_claims(&claims),
+            claims,
+        }
     }
 
     pub(crate) fn sign_claims(&self, claims: &Claims) -> String {

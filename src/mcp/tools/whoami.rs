@@ -1,6 +1,7 @@
 //! `whoami`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -43,9 +44,9 @@ struct TargetFacts {
 
 pub(super) async fn call(context: &Context<'_>) -> Result<Whoami, Refusal> {
     let principal = &context.caller.principal;
-    let Standing { roles, groups } = context.broker.principals.of(principal);
+    let Standing { roles, groups } = context.broker.standing(context.caller);
     let waiting = requests::waiting(&context.broker.state, Some(principal)).await?;
-    let facts = |target: &Target| TargetFacts {
+    let facts = |target: &Arc<Target>| TargetFacts {
         name: target.name.as_str().to_owned(),
         engine: target.engine.as_str(),
         environment: target.environment.clone(),
@@ -59,6 +60,6 @@ pub(super) async fn call(context: &Context<'_>) -> Result<Whoami, Refusal> {
         workspace: context.broker.state.log().workspace().to_owned(),
         level: context.level.as_str(),
         open_reviews: health::open_reviews(context.broker).await,
-        targets: context.broker.targets.iter().map(facts).collect(),
+        targets: context.broker.link.targets().iter().map(facts).collect(),
     })
 }

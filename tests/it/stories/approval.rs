@@ -89,25 +89,34 @@ impl World {
 
     /// Ada looks at the request and says this about it.
     pub(super) async fn say(&self, id: &RequestId, decision: Decision) -> Result<Request, Refusal> {
-        let shown = requests::show(&self.person, id)?;
-        let said = Verdict {
-            version: verdict::VERSION,
-            decision,
-            document: shown.document.digest(),
-            request: id.clone(),
-            signer: ada(),
-            surface: Surface::Terminal,
-            comment: Some("seen by Ada".into()),
-            at_ms: SystemClock.now().unix_ms(),
-        };
-        let text = said.to_text();
-        let signature = SshSig::sign_ed25519(&key(), APPROVAL, text.as_bytes()).unwrap();
-        let signed = SignedVerdict {
-            verdict: text,
-            signature: signature.armored(),
-        };
-        votes::cast(&self.person, id, signed).await
+        say(&self.person, id, decision).await
     }
+}
+
+/// Ada looks at a request and says this about it.
+pub(crate) async fn say(
+    person: &State,
+    id: &RequestId,
+    decision: Decision,
+) -> Result<Request, Refusal> {
+    let shown = requests::show(person, id)?;
+    let said = Verdict {
+        version: verdict::VERSION,
+        decision,
+        document: shown.document.digest(),
+        request: id.clone(),
+        signer: ada(),
+        surface: Surface::Terminal,
+        comment: Some("seen by Ada".into()),
+        at_ms: SystemClock.now().unix_ms(),
+    };
+    let text = said.to_text();
+    let signature = SshSig::sign_ed25519(&key(), APPROVAL, text.as_bytes()).unwrap();
+    let signed = SignedVerdict {
+        verdict: text,
+        signature: signature.armored(),
+    };
+    votes::cast(person, id, signed).await
 }
 
 fn ada() -> Principal {
@@ -119,7 +128,7 @@ fn key() -> SigningKey {
 }
 
 /// Ada alone, with a key of hers, in the group `owner`.
-pub(super) fn trust() -> SignedTrust {
+pub(crate) fn trust() -> SignedTrust {
     let now = SystemClock.now().unix_ms();
     let trust = TrustFile {
         format: 1,

@@ -1,0 +1,210 @@
+//! `secondkey relay`: what a team's clients and agents meet at, and who may come to it.
+
+mod keys;
+mod serve;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret as _;
+
+use crate::cli::place::{Place, person};
+use crate::cli::{Exit, Failure, Shared, output, table};
+use crate::core::ids::AgentId;
+use crate::core::principal::{Principal, PrincipalKind};
+use crate::core::refusal::{Code, Refusal};
+use crate::core::time::Timestamp;
+use crate::store::Members;
+use keys::KeysArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  secondkey relay init --state /var/lib/secondkey-relay
+  secondkey relay --state /var/lib/secondkey-relay --listen 0.0.0.0:7330 --host relay.example.com \\
+      --tls-certificate relay.pem --tls-key relay.key
+  secondkey relay join-token --state /var/lib/secondkey-relay
+  secondkey relay keys create --for ai:ada --role developer --state /var/lib/secondkey-relay";
+
+/// Serve a team: clients with API keys, and agents that dial in from beside the databases
+///
+/// Decides, keeps requests, signs execution tokens. It holds no database credential and opens no
+/// connection to a database; each agent verifies and judges everything again.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub(super) struct RelayArgs {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+/// How to serve.
+#[derive(Args, Debug)]
+struct ServeArgs {
+    /// Listen here; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7330")]
+    listen: SocketAddr,
+    /// A name under which clients reach it, besides this machine's own. Repeatable
+    #[arg(long = "host", value_name = "NAME[:PORT]")]
+    hosts: Vec<String>,
+    /// The certificate, with those between it and its authority, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// Listen without TLS on an address that others reach: API keys and rows can be read on the way, unless a
+    /// proxy on this machine or in its own network does the TLS
+    #[arg(long, conflicts_with = "tls_certificate")]
+    plain_http_on_the_network: bool,
+}
+
+/// Who may come, and how a relay begins.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a relay's state folder and its first API key, which is shown once
+    Init,
+    /// Make a token by which one agent can join, once, within an hour
+    JoinToken,
+    /// API keys of clients
+    Keys(KeysArgs),
+    /// Agents that have joined
+    Agents(AgentsArgs),
+}
+
+/// What to do with agents.
+#[derive(Args, Debug)]
+struct AgentsArgs {
+    #[command(subcommand)]
+    command: AgentsCommand,
+}
+
+/// One thing to do with agents.
+#[derive(Debug, Subcommand)]
+enum AgentsCommand {
+    /// Every agent that ever joined
+    List,
+    /// Put an agent out; a running relay lets it go within a second
+    Remove {
+        /// The agent
+        agent: AgentId,
+    },
+}
+
+pub(super) async fn run(args: RelayArgs, shared: Shared) -> Result<Exit, Failure> {
+    match args.command {
+        None => serve::run(args.serve, shared).await,
+        Some(Command::Init) => init(shared).await,
+        Some(Command::JoinToken) => {
+            let desk = Desk::open(shared)?;
+            let made = desk.members.join_token(&desk.by).await;
+            let token = desk.close(made).await?;
+            output::say(token.expose_secret())?;
+            Ok(Exit::Done)
+        }
+        Some(Command::Keys(args)) => keys::run(args, shared).await,
+        Some(Command::Agents(args)) => agents(args.command, shared).await,
+    }
+}
+
+/// The members of a relay, for a command beside it.
+struct Desk {
+    place: Place,
+    members: Members,
+    by: Principal,
+}
+
+impl Desk {
+    /// Those of the state folder that the flags name, which `relay init` has made.
+    fn open(shared: Shared) -> Result<Self, Failure> {
+        let place = Place::open(shared)?;
+        if !Members::exist(&place.state) {
+            let sentence = "this state folder is no relay's";
+            return Err(Failure::Refused(
+                Refusal::new(Code::InvalidArgument, sentence)
+                    .hint("name the relay's with --state, or make one with `secondkey relay init`"),
+            ));
+        }
+        Self::of(place)
+    }
+
+    fn of(place: Place) -> Result<Self, Failure> {
+        let members = Members::open(&place.state).map_err(Refusal::from)?;
+        let by = person(&place.around);
+        Ok(Self { place, members, by })
+    }
+
+    /// Closes the state folder, whatever became of what was done.
+    async fn close<T>(self, done: Result<T, Refusal>) -> Result<T, Failure> {
+        let closed = self.place.state.close().await.map_err(Refusal::from);
+        let done = done?;
+        closed?;
+        Ok(done)
+    }
+}
+
+async fn init(shared: Shared) -> Result<Exit, Failure> {
+    let place = Place::open_or_make(shared)?;
+    if Members::exist(&place.state) {
+        place.state.close().await.map_err(Refusal::from)?;
+        return Err(Failure::Refused(
+            Refusal::new(
+                Code::InvalidArgument,
+                "there is a relay in this folder already",
+            )
+            .hint("make further keys with `secondkey relay keys create`"),
+        ));
+    }
+    let desk = Desk::of(place)?;
+    let admin = Principal::new(PrincipalKind::Human, desk.by.name());
+    let roles = [crate::broker::ADMIN.to_owned()].into();
+    let issued = desk.members.issue((admin, roles), None, &desk.by).await;
+    let issued = desk.close(issued).await?;
+    output::say(&format!(
+        "The relay is made. This key of `{}` with the role `admin` is shown once:\n{}\n\
+         Next: `secondkey relay join-token` for an agent, `secondkey relay keys create` for a client, then `secondkey relay`.",
+        issued.key.principal,
+        issued.secret.expose_secret()
+    ))?;
+    Ok(Exit::Done)
+}
+
+async fn agents(command: AgentsCommand, shared: Shared) -> Result<Exit, Failure> {
+    let desk = Desk::open(shared)?;
+    match command {
+        AgentsCommand::Remove { agent } => {
+            let removed = desk.members.put_out(&agent, &desk.by).await;
+            desk.close(removed).await?;
+            output::say(&format!("{agent} is out."))?;
+        }
+        AgentsCommand::List => {
+            let members = desk.members.members().await;
+            let members = desk.close(members).await?;
+            let rows = members.into_iter().map(|member| {
+                let is = member.revoked_ms.map_or("a member", |_| "out");
+                [
+                    member.id.to_string(),
+                    time(Some(member.joined_ms)),
+                    time(member.seen_ms),
+                    is.to_owned(),
+                ]
+            });
+            let head = ["AGENT", "JOINED", "LAST CAME", "IS"];
+            output::say(&table::table(head, rows.collect()))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// A time, or that there is none.
+fn time(ms: Option<i64>) -> String {
+    ms.map_or_else(
+        || "-".to_owned(),
+        |ms| Timestamp::from_unix_ms(ms).to_string(),
+    )
+}
+
+/// For those below.
+type Clock = Arc<dyn crate::core::time::Clock>;

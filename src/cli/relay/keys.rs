@@ -1,0 +1,156 @@
+//! `secondkey relay keys`: API keys.
+
+use std::collections::BTreeSet;
+
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret as _;
+
+use crate::broker::{ADMIN, DEVELOPER, READONLY};
+use crate::cli::relay::{Desk, time};
+use crate::cli::{Exit, Failure, Shared, output, table};
+use crate::core::policy::principals::is_name;
+use crate::core::principal::Principal;
+use crate::core::quantity;
+use crate::store::members::Issued;
+
+/// What to do with API keys.
+#[derive(Args, Debug)]
+pub(super) struct KeysArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// One thing to do with API keys.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a key, which is shown once
+    Create(CreateArgs),
+    /// Every key there ever was; no secrets
+    List,
+    /// Make a key like another, which counts for a while more
+    Rotate {
+        /// The key's id: what stands between the first and the second `_`
+        id: String,
+        /// How long the old one counts: a time with its unit, such as `10m`
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+        overlap: i64,
+    },
+    /// End a key; a running relay ends its sessions within a second
+    Revoke {
+        /// The key's id
+        id: String,
+    },
+}
+
+/// Whose key, and what for.
+#[derive(Args, Debug)]
+struct CreateArgs {
+    /// Who acts by it: `ai:NAME` for a model's client, `human:NAME`, or `service:NAME`
+    #[arg(long = "for", value_name = "PRINCIPAL", value_parser = principal)]
+    holder: Principal,
+    /// `developer` runs what the policies allow, `readonly` reads, `admin` runs nothing; or a role of your own
+    /// for the policies, which alone reads. Repeatable
+    #[arg(long = "role", value_name = "ROLE", required = true, value_parser = role)]
+    roles: Vec<String>,
+    /// How long it counts: a time with its unit, such as `90d`
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    expires_in: Option<i64>,
+}
+
+fn principal(text: &str) -> Result<Principal, String> {
+    let principal = Principal::try_from(text.to_owned()).map_err(|error| error.to_string())?;
+    // A model's client adds its own name after a `/`.
+    if principal.to_string() != text || principal.name().is_empty() || text.contains('/') {
+        return Err("expected `ai:NAME`, `human:NAME` or `service:NAME`, without a `/`".to_owned());
+    }
+    Ok(principal)
+}
+
+fn role(text: &str) -> Result<String, String> {
+    if is_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "expected `{DEVELOPER}`, `{READONLY}`, `{ADMIN}`, or a name of a-z A-Z 0-9 _ -"
+        ))
+    }
+}
+
+/// Milliseconds; hours and days too, which keys live for.
+fn duration(text: &str) -> Result<i64, String> {
+    let long = [("h", 3_600_000), ("d", 86_400_000)].into_iter();
+    let long = long.filter_map(|(unit, ms)| {
+        let count: i64 = text.strip_suffix(unit)?.parse().ok()?;
+        count.checked_mul(ms)
+    });
+    let short = || i64::try_from(quantity::milliseconds(text)?).ok();
+    let found = long.into_iter().next().or_else(short);
+    found
+        .filter(|ms| *ms >= 0)
+        .ok_or_else(|| "expected a time with its unit, such as `10m`, `12h` or `90d`".to_owned())
+}
+
+pub(super) async fn run(args: KeysArgs, shared: Shared) -> Result<Exit, Failure> {
+    let desk = Desk::open(shared)?;
+    match args.command {
+        Command::Create(args) => {
+            let roles: BTreeSet<String> = args.roles.into_iter().collect();
+            let now = desk.place.state.now().unix_ms();
+            let expires = args.expires_in.map(|life| now.saturating_add(life));
+            let whose = (args.holder, roles);
+            let issued = desk.members.issue(whose, expires, &desk.by).await;
+            show(&desk.close(issued).await?)?;
+        }
+        Command::Rotate { id, overlap } => {
+            let issued = desk.members.rotate(&id, overlap, &desk.by).await;
+            show(&desk.close(issued).await?)?;
+        }
+        Command::Revoke { id } => {
+            let revoked = desk.members.revoke(&id, None, &desk.by).await;
+            let key = desk.close(revoked).await?;
+            output::say(&format!(
+                "The key {} of `{}` counts no more.",
+                key.id, key.principal
+            ))?;
+        }
+        Command::List => {
+            let now = desk.place.state.now().unix_ms();
+            let keys = desk.members.api_keys().await;
+            let keys = desk.close(keys).await?;
+            let head = [
+                "KEY",
+                "OF",
+                "ROLES",
+                "MADE",
+                "LAST USED",
+                "EXPIRES",
+                "COUNTS",
+            ];
+            let rows = keys.into_iter().map(|key| {
+                let counts = if key.counts(now) { "yes" } else { "no" };
+                let roles: Vec<_> = key.roles.into_iter().collect();
+                [
+                    key.id,
+                    key.principal.to_string(),
+                    roles.join(","),
+                    time(Some(key.created_ms)),
+                    time(key.used_ms),
+                    time(key.expires_ms),
+                    counts.to_owned(),
+                ]
+            });
+            output::say(&table::table(head, rows.collect()))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The one time that a key is shown: alone on standard output, so that it can be piped to where it is kept.
+fn show(issued: &Issued) -> Result<(), Failure> {
+    output::complain(&format!(
+        "The key {} of `{}`, shown once:",
+        issued.key.id, issued.key.principal
+    ));
+    output::say(issued.secret.expose_secret())?;
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! The handshake: each side proves its key before anything else is said.
+
+use std::time::Duration;
+
+use futures::{SinkExt as _, StreamExt as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::core::handshake::{Handshake, Hex32, Side};
+use crate::core::refusal::{Code, Refusal};
+use crate::dial::connect::{Address, Socket};
+use crate::ids::random;
+use crate::store::State;
+use crate::wire::fleet::{Challenge, FromAgent, FromRelay, Hello, Proof};
+
+/// How long the relay may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Joins a relay by a join token, and pins its key. What the relay is has to be what the token says.
+pub async fn join(state: &State, address: &Address, token: &SecretString) -> Result<(), Refusal> {
+    let expected = token.expose_secret().rsplit_once('.');
+    let expected = expected.and_then(|(_, key)| Hex32::try_from(key.to_owned()).ok());
+    let expected = expected.ok_or_else(|| {
+        Refusal::new(Code::InvalidArgument, "this is not a join token")
+            .hint("make one with `secondkey relay join-token`")
+    })?;
+    let mut socket = address.connect().await?;
+    shake(state, &mut socket, (expected, Some(token))).await?;
+    state.pin_relay(expected).await?;
+    // The relay notices.
+    drop(socket.close(None).await);
+    Ok(())
+}
+
+/// Connects to the relay that was joined.
+pub(super) async fn meet(state: &State, address: &Address) -> Result<Socket, Refusal> {
+    let pinned = state.pinned_relay()?.ok_or_else(|| {
+        Refusal::new(Code::InvalidArgument, "this agent has joined no relay")
+            .hint("start it once with `--join`, and a token of `secondkey relay join-token`")
+    })?;
+    let mut socket = address.connect().await?;
+    shake(state, &mut socket, (pinned, None)).await?;
+    Ok(socket)
+}
+
+async fn shake(
+    state: &State,
+    socket: &mut Socket,
+    (expected, token): (Hex32, Option<&SecretString>),
+) -> Result<(), Refusal> {
+    let key = state.dial_key()?;
+    let nonce = random().map_err(|_| Refusal::new(Code::Internal, "no randomness"))?;
+    let nonce = Hex32::new(nonce);
+    let agent = state.agent();
+    let agent_key = Hex32::of_key(&key.verifying_key());
+    say(
+        socket,
+        &FromAgent::Hello(Hello::new(agent.clone(), agent_key, nonce)),
+    )
+    .await?;
+    let Challenge {
+        key: relay_key,
+        nonce: relay_nonce,
+        signature,
+    } = match hear(socket).await? {
+        FromRelay::Challenge(challenge) => challenge,
+        said @ (FromRelay::Refused(_)
+        | FromRelay::Welcome { .. }
+        | FromRelay::Ask { .. }
+        | FromRelay::Cancel { .. }
+        | FromRelay::Beaten { .. }
+        | FromRelay::Recorded { .. }) => return Err(refused(said)),
+    };
+    let handshake = Handshake {
+        agent,
+        agent_key,
+        relay_key,
+        agent_nonce: nonce,
+        relay_nonce,
+    };
+    if relay_key != expected || !handshake.is_signed(Side::Relay, &signature) {
+        return Err(Refusal::new(
+            Code::TokenRefused,
+            "whoever answers there is not the relay that this agent knows",
+        )
+        .hint("check the address; a relay whose key was replaced has to be joined again"));
+    }
+    let proof = Proof {
+        signature: handshake.sign(Side::Agent, &key),
+        join: token.map(|token| token.expose_secret().to_owned()),
+    };
+    say(socket, &FromAgent::Proof(proof)).await?;
+    match hear(socket).await? {
+        FromRelay::Welcome { workspace } if workspace == state.log().workspace() => Ok(()),
+        FromRelay::Welcome { workspace } => Err(Refusal::new(
+            Code::Forbidden,
+            format!("the relay serves the workspace `{workspace}`, and this agent is of another"),
+        )),
+        said @ (FromRelay::Refused(_)
+        | FromRelay::Challenge(_)
+        | FromRelay::Ask { .. }
+        | FromRelay::Cancel { .. }
+        | FromRelay::Beaten { .. }
+        | FromRelay::Recorded { .. }) => Err(refused(said)),
+    }
+}
+
+/// Why what was hoped for did not come.
+fn refused(said: FromRelay) -> Refusal {
+    if let FromRelay::Refused(refusal) = said {
+        refusal
+    } else {
+        strange()
+    }
+}
+
+/// Says one thing.
+pub(super) fn text(what: &impl Serialize) -> Result<Message, Refusal> {
+    let text = serde_json::to_string(what);
+    let text = text.map_err(|_| Refusal::new(Code::Internal, "a message cannot be written"))?;
+    Ok(Message::text(text))
+}
+
+async fn say(socket: &mut Socket, what: &FromAgent) -> Result<(), Refusal> {
+    let message = text(what)?;
+    match timeout(ANSWER, socket.send(message)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(ended()),
+    }
+}
+
+async fn hear(socket: &mut Socket) -> Result<FromRelay, Refusal> {
+    loop {
+        let heard = timeout(ANSWER, socket.next()).await.map_err(|_| ended())?;
+        match heard.ok_or_else(ended)?.map_err(|_| ended())? {
+            Message::Text(text) => return serde_json::from_str(&text).map_err(|_| strange()),
+            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Binary(_) | Message::Close(_) | Message::Frame(_) => return Err(ended()),
+        }
+    }
+}
+
+fn ended() -> Refusal {
+    Refusal::new(
+        Code::AgentUnavailable,
+        "the relay has closed the connection",
+    )
+    .hint("see the relay's log")
+}
+
+/// What is heard is no message of this version.
+pub(super) fn strange() -> Refusal {
+    Refusal::new(
+        Code::AgentUnavailable,
+        "the relay does not speak as a relay of this version does",
+    )
+    .hint("install the same version of secondkey on both sides")
+}

@@ -1,0 +1,251 @@
+//! Agents: proven by their key, then asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::broker::fleet::Connected;
+use crate::core::audit::{Draft, EventKind};
+use crate::core::handshake::{Handshake, Hex32, Side};
+use crate::core::ids::AgentId;
+use crate::core::refusal::{Code, Refusal};
+use crate::ids::random;
+use crate::relay::Relay;
+use crate::store::members::Joined;
+use crate::wire::VERSION;
+use crate::wire::fleet::{
+    Challenge, FromAgent, FromRelay, Hello, LONGEST_OF_AGENT, LONGEST_STRANGER, MOST_TARGETS,
+    Proof, Ready,
+};
+use crate::wire::hello::Spoken;
+
+/// How long a connection may take to prove which agent it is, and to say what it serves.
+const HELLO: Duration = Duration::from_secs(10);
+/// How long a message may take to be written.
+const WRITE: Duration = Duration::from_secs(30);
+/// An agent that says nothing for so long is gone.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// How a connection came to its end.
+type Ended = Result<(), Refusal>;
+
+/// Takes an agent's connection.
+pub(super) async fn dialed(State(relay): State<Arc<Relay>>, upgrade: WebSocketUpgrade) -> Response {
+    let Ok(stranger) = Arc::clone(&relay.strangers).try_acquire_owned() else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let upgrade = upgrade
+        .max_message_size(LONGEST_OF_AGENT)
+        .max_frame_size(LONGEST_OF_AGENT);
+    upgrade.on_upgrade(async move |mut socket| {
+        let greeted = timeout(HELLO, greet(&relay, &mut socket)).await;
+        let greeted = greeted.unwrap_or_else(|_| Err(malformed("it did not come in time")));
+        drop(stranger);
+        match greeted {
+            Ok(Some((agent, ready))) => serve(&relay, socket, (agent, ready)).await,
+            // It has joined, and comes back when it is ready to work.
+            Ok(None) => {}
+            Err(refusal) => turn_away(&relay, socket, refusal).await,
+        }
+    })
+}
+
+/// Who it is and what it serves; nothing for one that leaves after it has joined.
+async fn greet(relay: &Relay, socket: &mut WebSocket) -> Result<Option<(AgentId, Ready)>, Refusal> {
+    let hello = hear_hello(socket).await?;
+    let nonce = random().map_err(|_| Refusal::new(Code::Internal, "no randomness"))?;
+    let keys = relay.state.token_keys()?;
+    let handshake = Handshake {
+        agent: &hello.agent,
+        agent_key: hello.key,
+        relay_key: keys.signer.public(),
+        agent_nonce: hello.nonce,
+        relay_nonce: Hex32::new(nonce),
+    };
+    let challenge = Challenge {
+        key: handshake.relay_key,
+        nonce: handshake.relay_nonce,
+        signature: keys.signer.prove(&handshake),
+    };
+    say(socket, &FromRelay::Challenge(challenge)).await?;
+    let Some(FromAgent::Proof(proof)) = hear(socket, LONGEST_STRANGER).await? else {
+        return Err(malformed("no proof came"));
+    };
+    if !handshake.is_signed(Side::Agent, &proof.signature) {
+        return Err(unknown());
+    }
+    admit(relay, &hello, &proof).await?;
+    let workspace = relay.state.log().workspace().to_owned();
+    say(socket, &FromRelay::Welcome { workspace }).await?;
+    match hear(socket, LONGEST_OF_AGENT).await? {
+        Some(FromAgent::Ready(ready)) if ready.targets.len() <= MOST_TARGETS => {
+            Ok(Some((hello.agent, ready)))
+        }
+        Some(_) => Err(malformed("it does not say what it serves")),
+        None => Ok(None),
+    }
+}
+
+/// A member by its key, or somebody who becomes one by a join token.
+async fn admit(relay: &Relay, hello: &Hello, proof: &Proof) -> Result<(), Refusal> {
+    let member = relay.members.member(&hello.agent).await?;
+    if let Some(member) = member {
+        return if member.key == hello.key && member.revoked_ms.is_none() {
+            Ok(())
+        } else {
+            Err(unknown())
+        };
+    }
+    let token = proof.join.as_deref().unwrap_or_default();
+    match relay.members.join(&hello.agent, hello.key, token).await? {
+        Joined::Yes => Ok(()),
+        Joined::NoToken | Joined::Taken => Err(unknown()),
+    }
+}
+
+/// The version that a first message says, whatever else it says.
+#[derive(serde::Deserialize)]
+struct First {
+    hello: Spoken,
+}
+
+async fn hear_hello(socket: &mut WebSocket) -> Result<Hello, Refusal> {
+    let text = hear_text(socket, LONGEST_STRANGER).await?;
+    let text = text.ok_or_else(|| malformed("it did not come"))?;
+    let spoken: First = serde_json::from_str(&text).map_err(|_| malformed("it is not one"))?;
+    if spoken.hello.secondkey != VERSION {
+        let sentence = format!(
+            "the hello is of version {}, and this relay speaks version {VERSION}",
+            spoken.hello.secondkey
+        );
+        return Err(Refusal::new(Code::AgentUnavailable, sentence)
+            .hint("install the same version of secondkey on both sides"));
+    }
+    match serde_json::from_str(&text) {
+        Ok(FromAgent::Hello(hello)) => Ok(hello),
+        Ok(_) | Err(_) => Err(malformed("it is not one")),
+    }
+}
+
+async fn turn_away(relay: &Relay, mut socket: WebSocket, refusal: Refusal) {
+    let draft = Draft::new(relay.state.now(), EventKind::AgentRefused).refusal(&refusal);
+    if let Err(error) = relay.state.log().append(draft).await {
+        tracing::error!(%error, "an agent that was turned away could not be recorded");
+    }
+    drop(say(&mut socket, &FromRelay::Refused(refusal)).await);
+    drop(socket.send(Message::Close(None)).await);
+}
+
+/// Serves one agent, to the end of its connection.
+async fn serve(relay: &Relay, mut socket: WebSocket, (agent, ready): (AgentId, Ready)) {
+    let served = serde_json::to_string(&ready.targets).unwrap_or_default();
+    let draft = Draft::new(relay.state.now(), EventKind::AgentConnected).agent(&agent);
+    let draft = draft.number("targets", ready.targets.len() as u64);
+    let connected = match relay.fleet.connect(&agent, (ready.targets, ready.slots)) {
+        Ok(connected) => connected,
+        Err(refusal) => return turn_away(relay, socket, refusal).await,
+    };
+    let (connected, outgoing) = connected;
+    let ended = match relay.state.log().append(draft).await {
+        Ok(_) => match relay.members.seen(&agent, served).await {
+            Ok(()) => talk(relay, &mut socket, (&connected, outgoing)).await,
+            Err(refusal) => Err(refusal),
+        },
+        Err(error) => Err(error.into()),
+    };
+    relay.fleet.disconnect(&connected).await;
+    let draft = Draft::new(relay.state.now(), EventKind::AgentDisconnected).agent(&agent);
+    relay.state.log().append_soon(match &ended {
+        Ok(()) => draft,
+        Err(refusal) => draft.refusal(refusal),
+    });
+    match ended {
+        Ok(()) => tracing::info!(%agent, "an agent has left"),
+        Err(refusal) => tracing::warn!(%agent, %refusal, "an agent is gone"),
+    }
+}
+
+async fn talk(
+    relay: &Relay,
+    socket: &mut WebSocket,
+    (connected, mut outgoing): (&Arc<Connected>, mpsc::Receiver<FromRelay>),
+) -> Ended {
+    let mut heard = Instant::now();
+    loop {
+        tokio::select! {
+            message = outgoing.recv() => match message {
+                Some(message) => say(socket, &message).await?,
+                None => return Ok(()),
+            },
+            message = hear(socket, LONGEST_OF_AGENT) => {
+                heard = Instant::now();
+                match message? {
+                    None => return Ok(()),
+                    Some(FromAgent::Beat { sent_ms }) => {
+                        let now_ms = relay.state.now().unix_ms();
+                        say(socket, &FromRelay::Beaten { sent_ms, now_ms }).await?;
+                    }
+                    Some(FromAgent::Draining) => relay.fleet.leave(connected),
+                    Some(said) => connected.hear(said).await?,
+                }
+            }
+            () = sleep_until(heard + SILENCE) => {
+                return Err(malformed("nothing came for 20 seconds"));
+            }
+            () = connected.gone.cancelled() => return Ok(()),
+        }
+    }
+}
+
+async fn say(socket: &mut WebSocket, what: &FromRelay) -> Result<(), Refusal> {
+    let text = serde_json::to_string(what);
+    let text = text.map_err(|_| Refusal::new(Code::Internal, "a message cannot be written"))?;
+    match timeout(WRITE, socket.send(Message::text(text))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(malformed("it does not take what is said to it")),
+    }
+}
+
+/// The next message; nothing at the end.
+async fn hear(socket: &mut WebSocket, longest: usize) -> Result<Option<FromAgent>, Refusal> {
+    let Some(text) = hear_text(socket, longest).await? else {
+        return Ok(None);
+    };
+    let said = serde_json::from_str(&text);
+    said.map(Some)
+        .map_err(|_| malformed("it is not of this version"))
+}
+
+async fn hear_text(
+    socket: &mut WebSocket,
+    longest: usize,
+) -> Result<Option<axum::extract::ws::Utf8Bytes>, Refusal> {
+    loop {
+        match socket.recv().await {
+            None | Some(Err(_) | Ok(Message::Close(_))) => return Ok(None),
+            Some(Ok(Message::Text(text))) if text.len() <= longest => return Ok(Some(text)),
+            Some(Ok(Message::Text(_) | Message::Binary(_))) => {
+                return Err(malformed("it is too long, or not text"));
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+        }
+    }
+}
+
+fn malformed(why: &str) -> Refusal {
+    let sentence = format!("the agent's message cannot be taken: {why}");
+    Refusal::new(Code::InvalidArgument, sentence)
+        .hint("install the same version of secondkey on both sides")
+}
+
+/// Says the same to a stranger, to one that was put out and to one with a wrong token.
+fn unknown() -> Refusal {
+    Refusal::new(Code::Forbidden, "this relay does not know the agent")
+        .hint("join with a new token of `secondkey relay join-token`, from a state folder that has joined no relay")
+}

@@ -1,0 +1,239 @@
+//! API keys: `skey_<id>_<secret>`.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use secrecy::SecretString;
+
+use crate::core::audit::{Draft, EventKind};
+use crate::core::principal::Principal;
+use crate::core::refusal::{Code, Refusal};
+use crate::store::members::{Members, Secret};
+
+/// What an API key begins with.
+const PREFIX: &str = "skey";
+/// How exactly it is known when a key was last used, in milliseconds.
+const USED_EVERY_MS: i64 = 60_000;
+
+/// A key as it may be shown.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ApiKey {
+    /// Its id.
+    pub id: String,
+    /// Who acts by it.
+    pub principal: Principal,
+    /// Their roles.
+    pub roles: BTreeSet<String>,
+    /// When it was made, unix milliseconds.
+    pub created_ms: i64,
+    /// From when on it counts no more.
+    pub expires_ms: Option<i64>,
+    /// When it was last used, to the minute.
+    pub used_ms: Option<i64>,
+    /// When it was revoked.
+    pub revoked_ms: Option<i64>,
+}
+
+/// A key that was made just now: the only time that its secret is to be had.
+#[derive(Debug)]
+pub struct Issued {
+    /// The key.
+    pub key: ApiKey,
+    /// What its holder shows.
+    pub secret: SecretString,
+}
+
+/// Whoever has shown a key that counts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Holder {
+    /// The key's id.
+    pub id: String,
+    /// Who acts by it.
+    pub principal: Principal,
+    /// Their roles.
+    pub roles: BTreeSet<String>,
+}
+
+impl ApiKey {
+    /// Whether it counts at that time.
+    pub fn counts(&self, now_ms: i64) -> bool {
+        self.revoked_ms.is_none_or(|revoked| now_ms < revoked)
+            && self.expires_ms.is_none_or(|expires| now_ms < expires)
+    }
+}
+
+impl Members {
+    /// Makes a key, recorded as done by `by`.
+    pub async fn issue(
+        &self,
+        (principal, roles): (Principal, BTreeSet<String>),
+        expires_ms: Option<i64>,
+        by: &Principal,
+    ) -> Result<Issued, Refusal> {
+        let secret = Secret::new()?;
+        let key = ApiKey {
+            id: secret.id.clone(),
+            principal,
+            roles,
+            created_ms: self.now_ms(),
+            expires_ms,
+            used_ms: None,
+            revoked_ms: None,
+        };
+        let roles = key.roles.iter().cloned().collect::<Vec<_>>().join(",");
+        let draft = Draft::new(self.inner.clock.now(), EventKind::ApiKeyIssued)
+            .by(by)
+            .text("key", &key.id)
+            .text("for", &key.principal.to_string())
+            .text("roles", &roles);
+        self.inner.state.log().append(draft).await?;
+        let mac = self.mac(PREFIX, &secret);
+        let row = key.clone();
+        self.with(move |_, connection| {
+            connection.execute(
+                "insert into api_keys (id, principal, roles, mac, created_ms, expires_ms)
+                 values (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![
+                    row.id,
+                    row.principal.to_string(),
+                    roles,
+                    mac,
+                    row.created_ms,
+                    row.expires_ms
+                ],
+            )
+        })
+        .await?;
+        let text = format!("{PREFIX}_{}_{}", secret.id, secret.secret);
+        Ok(Issued {
+            key,
+            secret: SecretString::from(text),
+        })
+    }
+
+    /// Who holds a key, if it counts now. Says nothing about why one does not.
+    pub async fn holder(&self, shown: &str) -> Result<Option<Holder>, Refusal> {
+        let Some(secret) = Secret::parse(PREFIX, shown) else {
+            return Ok(None);
+        };
+        self.with(move |members, connection| {
+            let found = connection
+                .prepare_cached("select mac, id, principal, roles, created_ms, expires_ms, used_ms, revoked_ms from api_keys where id = ?1")?
+                .query_row([&secret.id], |row| {
+                    Ok((row.get::<_, Vec<u8>>(0)?, read(row, 1)?))
+                })
+                .optional()?;
+            let now = members.now_ms();
+            let Some((mac, Some(key))) = found else {
+                return Ok(None);
+            };
+            if !members.is_mac(PREFIX, &secret, &mac) || !key.counts(now) {
+                return Ok(None);
+            }
+            if key.used_ms.is_none_or(|used| now - used >= USED_EVERY_MS) {
+                let used = "update api_keys set used_ms = ?2 where id = ?1";
+                connection.execute(used, params![key.id, now])?;
+            }
+            Ok(Some(Holder {
+                id: key.id,
+                principal: key.principal,
+                roles: key.roles,
+            }))
+        })
+        .await
+    }
+
+    /// Every key there ever was, the oldest first.
+    pub async fn api_keys(&self) -> Result<Vec<ApiKey>, Refusal> {
+        self.with(|_, connection| all(connection)).await
+    }
+
+    /// Ends a key, at once or at a later time; the earlier of two such times counts.
+    pub async fn revoke(
+        &self,
+        id: &str,
+        at_ms: Option<i64>,
+        by: &Principal,
+    ) -> Result<ApiKey, Refusal> {
+        let keys = self.api_keys().await?;
+        let Some(key) = keys.into_iter().find(|key| key.id == id) else {
+            return Err(unknown(id));
+        };
+        let at = at_ms.unwrap_or_else(|| self.now_ms());
+        let draft = Draft::new(self.inner.clock.now(), EventKind::ApiKeyRevoked)
+            .by(by)
+            .text("key", &key.id)
+            .text("of", &key.principal.to_string())
+            .number("at_ms", u64::try_from(at).unwrap_or(0));
+        self.inner.state.log().append(draft).await?;
+        let revoked = key.id.clone();
+        self.with(move |_, connection| {
+            connection.execute(
+                "update api_keys set revoked_ms = min(coalesce(revoked_ms, ?2), ?2) where id = ?1",
+                params![revoked, at],
+            )
+        })
+        .await?;
+        Ok(key)
+    }
+
+    /// Makes a key like another, which counts for `overlap_ms` more.
+    pub async fn rotate(
+        &self,
+        id: &str,
+        overlap_ms: i64,
+        by: &Principal,
+    ) -> Result<Issued, Refusal> {
+        let keys = self.api_keys().await?;
+        let now = self.now_ms();
+        let Some(key) = keys.into_iter().find(|key| key.id == id && key.counts(now)) else {
+            return Err(unknown(id));
+        };
+        let life = key.expires_ms.map(|expires| expires - key.created_ms);
+        let expires = life.map(|life| now.saturating_add(life));
+        let issued = self.issue((key.principal, key.roles), expires, by).await?;
+        self.revoke(id, Some(now.saturating_add(overlap_ms)), by)
+            .await?;
+        Ok(issued)
+    }
+}
+
+fn all(connection: &Connection) -> rusqlite::Result<Vec<ApiKey>> {
+    let mut statement = connection.prepare_cached(
+        "select id, principal, roles, created_ms, expires_ms, used_ms, revoked_ms
+         from api_keys order by created_ms, id",
+    )?;
+    let rows = statement.query_map((), |row| read(row, 0))?;
+    Ok(rows
+        .collect::<rusqlite::Result<Vec<_>>>()?
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+/// A row from its id on; nothing where somebody has put in what is no principal.
+fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<ApiKey>> {
+    let principal: String = row.get(first + 1)?;
+    let roles: String = row.get(first + 2)?;
+    let Ok(principal) = Principal::try_from(principal) else {
+        return Ok(None);
+    };
+    let roles = roles.split(',').filter(|role| !role.is_empty());
+    Ok(Some(ApiKey {
+        id: row.get(first)?,
+        principal,
+        roles: roles.map(str::to_owned).collect(),
+        created_ms: row.get(first + 3)?,
+        expires_ms: row.get(first + 4)?,
+        used_ms: row.get(first + 5)?,
+        revoked_ms: row.get(first + 6)?,
+    }))
+}
+
+fn unknown(id: &str) -> Refusal {
+    Refusal::new(
+        Code::InvalidArgument,
+        format!("there is no key `{id}` that counts"),
+    )
+    .hint("`secondkey relay keys list` shows them")
+}

@@ -1,0 +1,8 @@
+//! A relay and an agent that dials it, each the built program with a state folder of its own; clients come with
+//! API keys over HTTP.
+
+mod hostile;
+mod keys;
+mod lost;
+mod rig;
+mod work;

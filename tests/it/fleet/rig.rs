@@ -1,0 +1,296 @@
+//! One relay, one agent with a SQLite shop, and a client.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use secondkey::broker::requests;
+use secondkey::clock::SystemClock;
+use secondkey::core::approval::Decision;
+use secondkey::core::ids::RequestId;
+use secondkey::core::request::Status;
+use secondkey::store::State;
+use secondkey::store::requests::Filter;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::spawn_blocking;
+
+use crate::stories::approval::{say, trust};
+use crate::support::http::{Answer, send};
+use crate::support::{binary, shop};
+
+pub(super) const UPDATE: &str = "UPDATE products SET price = $1 WHERE name = $2";
+
+pub(super) struct Fleet {
+    pub(super) folder: TempDir,
+    pub(super) port: u16,
+    relay: Option<Running>,
+    agent: Option<Running>,
+    /// The key of a developer's model.
+    pub(super) key: String,
+}
+
+/// A running program, killed at the end.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+impl Fleet {
+    /// A relay and an agent that has joined it, both ready. Ada is trusted by both.
+    pub(super) async fn start() -> Self {
+        let mut fleet = Self::alone();
+        for name in ["relay", "agent"] {
+            let state = State::open(&fleet.path(name), Arc::new(SystemClock)).unwrap();
+            state.install_trust(trust()).await.unwrap();
+            state.close().await.unwrap();
+        }
+        fleet.start_relay();
+        fleet.start_agent();
+        fleet
+    }
+
+    /// A relay that was made and does not run, a shop, and a token to join by.
+    pub(super) fn alone() -> Self {
+        let mut fleet = Self {
+            folder: TempDir::new().unwrap(),
+            port: 0,
+            relay: None,
+            agent: None,
+            key: String::new(),
+        };
+        let made = fleet.run(&["relay", "init"], "relay");
+        assert!(made.contains("skey_"), "{made}");
+        let token = fleet.run(&["relay", "join-token"], "relay");
+        std::fs::write(fleet.path("join"), token).unwrap();
+        fleet.key = fleet.issue(&["--for", "ai:ada", "--role", "developer"]);
+        std::fs::create_dir(fleet.path("CANARY-credential")).unwrap();
+        shop::create(&fleet.shop());
+        fleet
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(super) fn shop(&self) -> PathBuf {
+        self.path("CANARY-credential").join("shop.db")
+    }
+
+    fn command(&self, arguments: &[&str], state: &str) -> Command {
+        let mut command = Command::new(binary());
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path(&format!("{state}.log")));
+        command
+            .args(arguments)
+            .args(["--state", state])
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .current_dir(self.folder.path())
+            .stderr(log.unwrap());
+        command
+    }
+
+    /// What a command that goes well says.
+    pub(super) fn run(&self, arguments: &[&str], state: &str) -> String {
+        let output = self.command(arguments, state).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            self.log(state)
+        );
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    pub(super) fn log(&self, state: &str) -> String {
+        std::fs::read_to_string(self.path(&format!("{state}.log"))).unwrap_or_default()
+    }
+
+    /// A new API key.
+    pub(super) fn issue(&self, arguments: &[&str]) -> String {
+        let create = [&["relay", "keys", "create"], arguments].concat();
+        self.run(&create, "relay")
+    }
+
+    pub(super) fn start_relay(&mut self) {
+        let listen = format!("127.0.0.1:{}", self.port);
+        let mut command = self.command(&["relay", "--listen", &listen], "relay");
+        let (child, said) = begun(command.stdout(Stdio::piped()));
+        self.relay = Some(Running(child));
+        let port = said.trim_end_matches("/mcp.").rsplit(':').next().unwrap();
+        self.port = port.parse().unwrap_or_else(|_| panic!("{said}"));
+    }
+
+    pub(super) fn start_agent(&mut self) {
+        self.start_agent_again();
+        self.wait_until_ready();
+    }
+
+    pub(super) fn start_agent_again(&mut self) {
+        let relay = format!("http://127.0.0.1:{}", self.port);
+        let shop = format!("shop=sqlite:{}", self.shop().display());
+        let arguments = [
+            "agent",
+            "--relay",
+            &relay,
+            "--join",
+            "file:join",
+            "--database-url",
+            &shop,
+        ];
+        let mut command = self.command(&arguments, "agent");
+        let (child, _) = begun(command.stdout(Stdio::piped()));
+        self.agent = Some(Running(child));
+    }
+
+    /// Kills the relay as the system does when it has no memory left.
+    pub(super) fn kill_relay(&mut self) {
+        self.relay = None;
+    }
+
+    pub(super) fn kill_agent(&mut self) {
+        self.agent = None;
+    }
+
+    /// Kills the agent while it is looked at.
+    pub(super) fn agent_dies(&self) {
+        let pid = self.agent.as_ref().unwrap().0.id().to_string();
+        let killed = Command::new("kill").args(["-9", &pid]).status();
+        assert!(killed.unwrap().success());
+    }
+
+    pub(super) fn relay_pid(&self) -> u32 {
+        self.relay.as_ref().unwrap().0.id()
+    }
+
+    pub(super) fn wait_until_ready(&self) {
+        let deadline = Instant::now() + Duration::from_secs(40);
+        while self.get("/readyz") != 200 {
+            let logs = || [self.log("relay"), self.log("agent")].join("\n");
+            assert!(Instant::now() < deadline, "not ready: {}", logs());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub(super) fn get(&self, path: &str) -> u16 {
+        let host = format!("127.0.0.1:{}", self.port);
+        send(self.port, "GET", path, &[("Host", &host)], "").status
+    }
+
+    /// Calls a tool with a key, by the newer protocol.
+    pub(super) async fn call_with(&self, key: &str, tool: &str, arguments: &Value) -> Answer {
+        let message = json!({
+            "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": tool, "arguments": arguments, "_meta": {
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
+                "io.modelcontextprotocol/clientCapabilities": {},
+            }},
+        });
+        let (port, bearer, tool) = (self.port, format!("Bearer {key}"), tool.to_owned());
+        let asking = spawn_blocking(move || {
+            let host = format!("127.0.0.1:{port}");
+            let headers = [
+                ("Host", host.as_str()),
+                ("Authorization", &bearer),
+                ("Content-Type", "application/json"),
+                ("Accept", "application/json, text/event-stream"),
+                ("MCP-Protocol-Version", "2026-07-28"),
+                ("Mcp-Method", "tools/call"),
+                ("Mcp-Name", &tool),
+            ];
+            send(port, "POST", "/mcp", &headers, &message.to_string())
+        });
+        asking.await.unwrap()
+    }
+
+    /// Calls a tool as Ada's model; the result of the call.
+    pub(super) async fn call(&self, tool: &str, arguments: &Value) -> Value {
+        let key = self.key.clone();
+        result(&self.call_with(&key, tool, arguments).await)
+    }
+
+    pub(super) async fn sql(&self, sql: &str) -> Value {
+        self.call("sql_execute", &json!({ "sql": sql })).await
+    }
+
+    /// The relay's state folder, as another process finds it.
+    pub(super) fn relay_state(&self) -> State {
+        State::open(&self.path("relay"), Arc::new(SystemClock)).unwrap()
+    }
+
+    /// The request that waits for people, as soon as there is one.
+    pub(super) async fn pending(&self, person: &State) -> RequestId {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let filter = Filter {
+            statuses: vec![Status::Pending],
+            ..Filter::default()
+        };
+        loop {
+            if let [one] = requests::list(person, &filter).unwrap().requests.as_slice() {
+                return one.id.clone();
+            }
+            assert!(Instant::now() < deadline, "{}", self.log("relay"));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Ada approves the request that waits, at the relay.
+    pub(super) async fn approve(&self) -> RequestId {
+        let person = self.relay_state();
+        let id = self.pending(&person).await;
+        say(&person, &id, Decision::Approve).await.unwrap();
+        person.close().await.unwrap();
+        id
+    }
+
+    /// The price of the lamp, read on a connection of its own.
+    pub(super) fn price(&self) -> f64 {
+        let database = rusqlite::Connection::open(self.shop()).unwrap();
+        let price = "SELECT price FROM products WHERE name = 'lamp'";
+        database.query_row(price, [], |row| row.get(0)).unwrap()
+    }
+}
+
+/// Starts a program and reads the first line that it says.
+fn begun(command: &mut Command) -> (Child, String) {
+    let mut child = command.spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    // Whatever else it says is of no interest, and must not end it.
+    std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+    (child, line.trim().to_owned())
+}
+
+/// The result in an answer, from JSON or from an event stream.
+pub(super) fn result(answer: &Answer) -> Value {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let json = |line: &str| serde_json::from_str::<Value>(line).ok();
+    let lines = answer.body.lines();
+    let mut messages =
+        lines.filter_map(|line| json(line.strip_prefix("data:").unwrap_or(line).trim()));
+    let found = messages.find(|message| message.get("result").is_some());
+    found.unwrap_or_else(|| panic!("{answer:?}"))["result"].take()
+}
+
+/// What a call that went well gave.
+pub(super) fn content(result: &Value) -> &Value {
+    assert_ne!(result["isError"], true, "{result}");
+    &result["structuredContent"]
+}
+
+/// Why a call was refused.
+pub(super) fn refusal(result: &Value) -> Value {
+    assert_eq!(result["isError"], true, "{result}");
+    let text = result["content"][0]["text"].as_str().unwrap();
+    serde_json::from_str::<Value>(text).unwrap()["error"].take()
+}
