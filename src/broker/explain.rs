@@ -2,8 +2,6 @@
 
 use crate::broker::Broker;
 use crate::broker::requests::Shown;
-use crate::core::approval::Purpose;
-use crate::core::policy::Facts;
 use crate::core::policy::set::Explanation;
 use crate::core::refusal::{Code, Refusal};
 use crate::policies::Policies;
@@ -22,25 +20,15 @@ pub async fn explain(broker: &Broker, shown: &Shown) -> Result<[Said; 2], Refusa
     let document = &shown.document;
     let target = broker.target(Some(&document.target))?;
     let parsed = broker.parser.parse(target.engine, &document.statement);
-    let mut statement = (*parsed.await?).clone();
-    // What the agent has found beyond the text stands in the document.
-    if document.effect > statement.effect {
-        statement.worsen(document.effect, document.because.clone());
-    }
+    let statement = document.as_found(&*parsed.await?);
     let found = statement.findings.iter().copied();
     let findings = broker.review.apply(&target.environment, found);
-    let facts = Facts {
-        principal: &document.requester,
-        standing: &broker.principals.of(&document.requester),
-        target: &target,
-        effect: document.effect,
-        statement: &statement,
-        capability: None,
-        findings: &findings,
-        rows: None,
-        break_glass: document.purpose == Purpose::BreakGlass,
-        at: shown.request.created(),
-    };
+    let standing = broker.principals.of(&document.requester);
+    let facts = document.facts(
+        (&target, &standing),
+        (&statement, &findings),
+        shown.request.created(),
+    );
     let said = |whose: &str, policies: &Policies| Said {
         policy: policies.file().map_or_else(
             || format!("{whose} policy (built in)"),

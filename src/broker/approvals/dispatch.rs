@@ -108,10 +108,7 @@ async fn grant(
     let target = broker.target(Some(&document.target))?;
     let lane = broker.link.lane(&target, Some(&document.executor)).await?;
     let statement = broker.parser.parse(target.engine, work.text()).await?;
-    let mut judged = (*statement).clone();
-    if document.effect > judged.effect {
-        judged.worsen(document.effect, document.because.clone());
-    }
+    let judged = document.as_found(&statement);
     let approved = Approved {
         document: backing.document_digest(),
         verdicts: backing.verdict_digests(),

@@ -8,10 +8,9 @@ use crate::cli::policy::explain::{Judged, target};
 use crate::cli::policy::json;
 use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::config::{self, Flags, Surroundings};
-use crate::core::approval::Purpose;
 use crate::core::ids::RequestId;
 use crate::core::policy::set::Explanation;
-use crate::core::policy::{Facts, Progress, Requirement};
+use crate::core::policy::{Progress, Requirement};
 use crate::core::request::RecordedVote;
 use crate::core::signer::Decision;
 use crate::core::visible::on_one_line;
@@ -95,24 +94,15 @@ async fn judged(shown: &Shown, flags: &Flags, around: &Surroundings) -> Result<J
     let target = target(&config, Some(&document.target))?;
     let parser = boot::parse_pool()?;
     let parsed = parser.parse(target.engine, &document.statement).await?;
-    let mut statement = (*parsed).clone();
-    if document.effect > statement.effect {
-        statement.worsen(document.effect, document.because.clone());
-    }
+    let statement = document.as_found(&parsed);
     let found = statement.findings.iter().copied();
     let findings = config.review.apply(&target.environment, found);
-    let facts = Facts {
-        principal: &document.requester,
-        standing: &config.principals.of(&document.requester),
-        target,
-        effect: document.effect,
-        statement: &statement,
-        capability: None,
-        findings: &findings,
-        rows: None,
-        break_glass: document.purpose == Purpose::BreakGlass,
-        at: shown.request.created(),
-    };
+    let standing = config.principals.of(&document.requester);
+    let facts = document.facts(
+        (target, &standing),
+        (&statement, &findings),
+        shown.request.created(),
+    );
     Ok(Judged::of(&config, &facts)?)
 }
 

@@ -7,9 +7,13 @@ use crate::core::engine::Engine;
 use crate::core::exact::{ExactError, GREATEST, read_canonical};
 use crate::core::ids::{AgentId, RequestId};
 use crate::core::limits::{Limits, PARAMETERS, STATEMENT_BYTES};
+use crate::core::policy::{Facts, Standing};
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::refusal::{Code, Refusal};
-use crate::core::statement::Effect;
+use crate::core::review::Finding;
+use crate::core::statement::{Effect, Statement};
+use crate::core::target::Target;
+use crate::core::time::Timestamp;
 use crate::core::visible::shown_in;
 use crate::core::work::{Digest, Work, canonical_json};
 
@@ -210,6 +214,36 @@ impl Document {
             commitment,
         });
         self.work == work.digest() && self.statement == work.text() && self.params == seal
+    }
+
+    /// Its statement as parsed, with what the agent had found in it beyond the text.
+    pub fn as_found(&self, parsed: &Statement) -> Statement {
+        let mut found = parsed.clone();
+        if self.effect > found.effect {
+            found.worsen(self.effect, self.because.clone());
+        }
+        found
+    }
+
+    /// What a policy is asked about it; `statement` is that of [`Document::as_found`].
+    pub fn facts<'a>(
+        &'a self,
+        (target, standing): (&'a Target, &'a Standing),
+        (statement, findings): (&'a Statement, &'a [Finding]),
+        at: Timestamp,
+    ) -> Facts<'a> {
+        Facts {
+            principal: &self.requester,
+            standing,
+            target,
+            effect: self.effect,
+            statement,
+            capability: None,
+            findings,
+            rows: None,
+            break_glass: self.purpose == Purpose::BreakGlass,
+            at,
+        }
     }
 }
 
