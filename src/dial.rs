@@ -80,6 +80,7 @@ pub async fn keep(dialer: Arc<Dialer>, closing: CancellationToken) {
             () = closing.cancelled() => return,
         };
         match ended {
+            Ok(()) if closing.is_cancelled() => return,
             Ok(()) => tracing::warn!(relay = %dialer.address, "the connection has ended"),
             Err(refusal) => tracing::warn!(relay = %dialer.address, %refusal, "no connection"),
         }

@@ -136,9 +136,21 @@ impl Keyed {
     /// With sessions of its own. `hosts` are the names under which it may be asked for, with or without a
     /// port.
     pub fn new(server: Server, hosts: &[String], ended: CancellationToken) -> Self {
-        let origins = hosts
-            .iter()
-            .flat_map(|host| [format!("https://{host}"), format!("http://{host}")]);
+        // One without its port would stand for every port.
+        let origins = hosts.iter().flat_map(|host| {
+            let with_port = |port| {
+                let bare = host.trim_end_matches(|c: char| c.is_ascii_digit());
+                if bare.ends_with(':') && bare.len() < host.len() {
+                    host.clone()
+                } else {
+                    format!("{host}:{port}")
+                }
+            };
+            [
+                format!("https://{}", with_port(443)),
+                format!("http://{}", with_port(80)),
+            ]
+        });
         let config = StreamableHttpServerConfig::default()
             .with_allowed_hosts(hosts.to_vec())
             .with_allowed_origins(origins.collect::<Vec<_>>())
