@@ -19,6 +19,7 @@ mod place;
 mod policy;
 mod relay;
 mod requests;
+mod setup;
 mod signing;
 mod table;
 mod trust;
@@ -95,6 +96,7 @@ enum Command {
     Policy(policy::PolicyArgs),
     Relay(Box<relay::RelayArgs>),
     Requests(requests::RequestsArgs),
+    Setup(setup::SetupArgs),
     Trust(trust::TrustArgs),
 }
 
@@ -185,6 +187,7 @@ fn runtime(command: &Command) -> std::io::Result<Runtime> {
         | Command::Policy(_)
         | Command::Relay(_)
         | Command::Requests(_)
+        | Command::Setup(_)
         | Command::Trust(_) => Builder::new_multi_thread(),
     };
     builder.enable_all().build()
@@ -209,6 +212,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Policy(args) => policy::run(args, cli.shared).await,
         Command::Relay(args) => relay::run(*args, cli.shared).await,
         Command::Requests(args) => requests::run(args, cli.shared).await,
+        Command::Setup(args) => setup::run(args, cli.shared).await,
         Command::Trust(args) => trust::run(args, cli.shared).await,
     }
 }

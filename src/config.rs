@@ -10,6 +10,7 @@ mod home;
 mod keyring;
 mod meant;
 mod notify;
+mod open_url;
 mod os_user;
 mod principals;
 mod problem;
@@ -25,6 +26,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 pub use home::{Home, Log, LogFormat};
 pub use notify::{Notify, WebhookConfig};
+pub use open_url::{OpenUrl, OpenUrlKind, open_urls};
 pub use os_user::user_id;
 pub use problem::{Place, Problem, Problems};
 pub use surroundings::{Environment, Surroundings};

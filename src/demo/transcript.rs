@@ -119,19 +119,11 @@ impl<'a> Transcript<'a> {
     pub(super) fn connect(&mut self, ways: &Connect<'_>) -> Result<(), DemoError> {
         let text = |path: &Path| path.display().to_string();
         let (binary, config) = (text(ways.binary), text(ways.config));
-        let arguments = ["mcp", "--config", &config, "--state", &text(ways.state)];
-        self.scene("Your turn. Claude Code:")?;
-        let command = [
-            &["claude", "mcp", "add", "secondkey", "--", &binary][..],
-            &arguments,
-        ];
-        self.command(command.concat())?;
-        self.scene("Cursor, in .cursor/mcp.json of a project:")?;
-        let server = serde_json::json!({ "secondkey": { "command": binary, "args": arguments } });
-        self.line(&format!(
-            "  {}",
-            serde_json::json!({ "mcpServers": server })
-        ))?;
+        let flags = ["--config", &config, "--state", &text(ways.state)];
+        self.scene("Your turn. In a project of yours, for Claude Code and for Cursor:")?;
+        for client in ["claude-code", "cursor"] {
+            self.command([&[binary.as_str(), "setup", client][..], &flags].concat())?;
+        }
         if !ways.approve.is_empty() {
             self.scene("What it wants to change waits until you run:")?;
             self.command(ways.approve.iter().map(String::as_str))?;

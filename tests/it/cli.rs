@@ -7,6 +7,7 @@ mod help;
 mod install;
 mod policy;
 mod second_key;
+mod setup;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -30,7 +30,8 @@ fn the_demo_plays_to_its_end_twice_over() {
             "approval_refused",
             "SK-0007 costs 1290 cents",
             "The audit log is whole",
-            "claude mcp add",
+            "setup claude-code --config",
+            "setup cursor --config",
             "secondkey trust init",
             "secondkey approve",
         ];

@@ -29,6 +29,8 @@ async fn claude_code_runs_the_example() {
         {"name": "mcp__secondkey__sql_execute", "input": {"sql": "DELETE FROM products"}},
     ]);
     let (_api, port) = mock_api(&python, &plan).await;
+    let installed = Path::new(binary()).parent().unwrap().display();
+    let path = format!("{installed}:{path}");
     let mut command = offline(&claude, &path, project.path());
     command
         .args([
@@ -41,8 +43,7 @@ async fn claude_code_runs_the_example() {
         .args(["--allowedTools", "mcp__secondkey"])
         .args(["--output-format", "stream-json", "--verbose"])
         .env("ANTHROPIC_BASE_URL", format!("http://127.0.0.1:{port}"))
-        .env("ANTHROPIC_API_KEY", "sk-fake-not-a-key")
-        .env("SECONDKEY_BIN", binary());
+        .env("ANTHROPIC_API_KEY", "sk-fake-not-a-key");
     let text = said(command).await;
     let results = tool_results(&text);
     let [read, write] = results.as_slice() else {
@@ -126,7 +127,7 @@ async fn claude_code_waits_for_a_person_and_collects_the_result() {
     assert!(running.wait().await.unwrap().success(), "{said}");
 }
 
-/// `claude mcp add` as the README writes it, and Claude Code's own check of the connection.
+/// `claude mcp add` as the example writes it, and Claude Code's own check of the connection.
 #[tokio::test]
 async fn claude_mcp_add_connects() {
     let (Some(claude), Some(path)) = (client("node_modules/.bin/claude"), path_with_node()) else {
@@ -157,6 +158,71 @@ async fn claude_mcp_add_connects() {
             assert!(connected, "{text}");
         }
     }
+}
+
+/// What `secondkey setup` writes, read by Claude Code: as a server of the project, which a person has to agree
+/// to, and started once they have.
+#[tokio::test]
+async fn what_setup_writes_is_a_server_of_the_project() {
+    let (Some(claude), Some(path)) = (client("node_modules/.bin/claude"), path_with_node()) else {
+        return skip(
+            "mcp::claude_code::setup",
+            "no Claude Code (tests/run fetches it)",
+        );
+    };
+    let project = TempDir::new().unwrap();
+    shop::create(&project.path().join("shop.db"));
+    // `$PATH` does not lead to the program, so its whole path is written.
+    let setup = |words: &[&str]| {
+        let mut command = Command::new(binary());
+        let command = command.args(["setup", "claude-code"]).args(words);
+        command.current_dir(project.path()).env("PATH", "/nowhere");
+        command.output()
+    };
+    let flags = ["--database-url", "shop=env:SHOP_URL", "--state", "state"];
+    assert!(setup(&flags).await.unwrap().status.success());
+    let claude = async |words: &[&str]| {
+        let mut command = offline(&claude, &path, project.path());
+        command.args(words).env("SHOP_URL", "sqlite:shop.db");
+        said(command).await
+    };
+    let text = claude(&["mcp", "list"]).await;
+    assert!(
+        text.contains("secondkey:") && text.contains("Pending approval"),
+        "{text}"
+    );
+    agreed(project.path(), "secondkey");
+    let text = claude(&["mcp", "list"]).await;
+    assert!(
+        text.contains("secondkey:") && text.contains("Connected"),
+        "{text}"
+    );
+    let text = claude(&["mcp", "get", "secondkey"]).await;
+    assert!(
+        text.contains(binary()) && text.contains("shop=env:SHOP_URL"),
+        "{text}"
+    );
+
+    assert!(setup(&["--undo"]).await.unwrap().status.success());
+    let text = claude(&["mcp", "list"]).await;
+    assert!(!text.contains("secondkey"), "{text}");
+}
+
+/// What Claude Code writes down when a person trusts the folder and agrees to a server.
+fn agreed(project: &Path, server: &str) {
+    let folder = project.canonicalize().unwrap().display().to_string();
+    let file = project.join(".claude.json");
+    let known = std::fs::read_to_string(&file).unwrap_or_else(|_| "{}".to_owned());
+    let mut known: Value = serde_json::from_str(&known).unwrap();
+    known["projects"][folder]["hasTrustDialogAccepted"] = json!(true);
+    std::fs::write(&file, known.to_string()).unwrap();
+    let local = json!({"enabledMcpjsonServers": [server]});
+    std::fs::create_dir_all(project.join(".claude")).unwrap();
+    std::fs::write(
+        project.join(".claude/settings.local.json"),
+        local.to_string(),
+    )
+    .unwrap();
 }
 
 /// Claude Code without an account, with a project as its home too.
