@@ -98,7 +98,7 @@ pub(super) async fn run(args: SetupArgs, shared: Shared) -> Result<Exit, Failure
     let said = if args.undo {
         undo(&args, &project)?
     } else {
-        let entry = entry(&args, shared, &project, &around)?;
+        let entry = entry(&args, &shared, &project, &around)?;
         if args.print {
             let text = Document::read(NOTHING).and_then(|none| none.with(&args.name, &entry));
             text.map_err(io::Error::other)?
@@ -184,7 +184,7 @@ fn undo(args: &SetupArgs, project: &Path) -> Result<String, Failure> {
 /// The server that the flags ask for.
 fn entry(
     args: &SetupArgs,
-    shared: Shared,
+    shared: &Shared,
     project: &Path,
     around: &Surroundings,
 ) -> Result<Entry, Failure> {
@@ -206,19 +206,25 @@ fn entry(
         .collect::<Result<_, _>>();
     let mut words = Words::new(variables.map_err(misused)?);
     let urls = config::open_urls(&args.databases.database_urls, around)?;
-    if args.agent.is_given()
-        && let Some(socket) = args.agent.socket(&shared, around, !urls.is_empty())?
-    {
+    if let Some(socket) = args.agent.socket(shared, around, !urls.is_empty())? {
         words
-            .prefixed_path("--agent", "unix:", &socket, &at)
+            .path("--agent", "unix:", &socket, &at)
             .map_err(misused)?;
     }
-    for (flag, path) in [("--config", &shared.config), ("--state", &shared.state)] {
-        if let Some(path) = path {
-            words
-                .path(flag, &around.folder.join(path), &at)
-                .map_err(misused)?;
-        }
+    if let Some(file) = &shared.config {
+        let file = around.folder.join(file);
+        words.path("--config", "", &file, &at).map_err(misused)?;
+    }
+    if let Some(folder) = &shared.state {
+        // State is this machine's, wherever the project is moved to.
+        let folder = around.folder.join(folder);
+        let whole = Places {
+            project: None,
+            ..at
+        };
+        words
+            .path("--state", "", &folder, &whole)
+            .map_err(misused)?;
     }
     if let Some(filter) = &shared.log {
         words.text("--log", filter).map_err(misused)?;

@@ -42,7 +42,7 @@ pub fn open_urls(flags: &[SecretString], around: &Surroundings) -> Result<Vec<Op
     let mut problems = Problems::default();
     let mut open = Vec::new();
     for (number, text) in (1..).zip(flags) {
-        match open_url(text, Place::Flag("--database-url", number), around) {
+        match open_url(text, &Place::Flag("--database-url", number), around) {
             Ok(url) => open.push(url),
             Err(problem) => problems.add(problem),
         }
@@ -50,7 +50,7 @@ pub fn open_urls(flags: &[SecretString], around: &Surroundings) -> Result<Vec<Op
     problems.unless_any(Some(open))
 }
 
-fn open_url(text: &SecretString, place: Place, around: &Surroundings) -> Result<OpenUrl, Problem> {
+fn open_url(text: &SecretString, place: &Place, around: &Surroundings) -> Result<OpenUrl, Problem> {
     let written = written::from_text(text, place.clone());
     let wrong = |message: &str, hint: &str| Problem::new(place.clone(), message, hint);
     let name = written.name.map(|name| name.parse::<TargetName>());

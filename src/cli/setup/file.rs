@@ -59,14 +59,13 @@ impl Found {
             Ok(()) | Err(_) => {}
         }
         let file = self.beside(text)?;
-        match &self.was {
-            None => file.persist_noclobber(&self.path),
-            Some(_) => {
-                self.unchanged()?;
-                file.persist(&self.path)
-            }
-        }
-        .map_err(|error| error.error)?;
+        let placed = if self.was.is_some() {
+            self.unchanged()?;
+            file.persist(&self.path)
+        } else {
+            file.persist_noclobber(&self.path)
+        };
+        placed.map_err(|error| error.error)?;
         File::open(&self.folder)?.sync_all()
     }
 
@@ -95,7 +94,10 @@ impl Found {
         if let Some((_, was)) = &self.was {
             let now = file.as_file().metadata()?;
             if (now.uid(), now.gid()) != (was.uid(), was.gid()) {
-                fchown(file.as_file(), Some(was.uid()), Some(was.gid()))?;
+                fchown(file.as_file(), Some(was.uid()), Some(was.gid())).map_err(|error| {
+                    let sentence = format!("it would not stay its owner's: {error}");
+                    io::Error::new(error.kind(), sentence)
+                })?;
             }
             file.as_file().set_permissions(was.permissions())?;
         }

@@ -43,13 +43,8 @@ impl Words {
         Ok(())
     }
 
-    /// A flag with an absolute path.
-    pub(super) fn path(&mut self, flag: &str, path: &Path, at: &Places) -> Result<(), Fault> {
-        self.prefixed_path(flag, "", path, at)
-    }
-
-    /// A flag with an absolute path after a word that says what it is the path of.
-    pub(super) fn prefixed_path(
+    /// A flag with an absolute path, after what says of what kind it is.
+    pub(super) fn path(
         &mut self,
         flag: &str,
         before: &str,

@@ -342,6 +342,9 @@ fn paths_and_the_program_are_written_so_that_the_client_finds_them() {
     assert_eq!(args[4], "b=file:${workspaceFolder}/b");
     let agent = entry("claude-code", &["--agent", "unix:/run/a.sock"]);
     assert_eq!(agent["args"], json!(["mcp", "--agent", "unix:/run/a.sock"]));
+    let state_folder = project.path().join("s").display().to_string();
+    let args = entry("cursor", &["--state", "s"])["args"].clone();
+    assert_eq!(args, json!(["mcp", "--state", state_folder]));
     // Cursor's file in the home folder serves all projects.
     let mut command = setup(project.path(), &["cursor", "--print", "--config", "a.toml"]);
     let (printed, _) = answer(command.env("HOME", project.path()));

@@ -7,7 +7,7 @@ const OTHERS: &str = "{\n    \"note\" : 1,\n    \"mcpServers\": {\n        \"zet
 
 /// Puts a server in, and checks that what was there is there as before, and that it comes out again.
 fn added(before: &str) -> String {
-    let server = json!({"command": "secondkey", "args": ["mcp", "a"]});
+    let server = json!({"args": ["mcp", "a"]});
     let after = Document::read(before).unwrap();
     let after = after.with("secondkey", &server).unwrap();
     let document = Document::read(&after).unwrap();
@@ -25,7 +25,7 @@ fn removed(after: &str, name: &str) -> String {
 #[test]
 fn a_server_comes_last_in_the_layout_of_the_others_and_goes_without_a_trace() {
     let after = added(OTHERS);
-    let entry = ",\n        \"secondkey\": {\n            \"args\": [\"mcp\", \"a\"],\n            \"command\": \"secondkey\"\n        }";
+    let entry = ",\n        \"secondkey\": {\n            \"args\": [\"mcp\", \"a\"]\n        }";
     assert_eq!(after.replace(entry, ""), OTHERS);
     for before in [
         OTHERS.to_owned(),
