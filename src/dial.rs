@@ -12,7 +12,7 @@ mod greet;
 mod session;
 mod unsaid;
 
-pub use connect::{Address, Reach};
+pub use connect::{Address, Reach, is_near};
 pub use greet::join;
 
 use std::sync::Arc;

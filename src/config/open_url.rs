@@ -102,7 +102,7 @@ mod tests {
         };
         open_url(
             &SecretString::from(text),
-            Place::Flag("--database-url", 1),
+            &Place::Flag("--database-url", 1),
             &around,
         )
     }

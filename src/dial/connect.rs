@@ -187,7 +187,7 @@ fn unreachable(why: &str) -> Refusal {
 
 /// An address that a listener on the way would have to be on this machine or in its own network for:
 /// loopback, or private (RFC 1918, RFC 4193), or link-local.
-fn is_near(ip: IpAddr) -> bool {
+pub fn is_near(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(four) => four.is_loopback() || four.is_private() || four.is_link_local(),
         IpAddr::V6(six) => {

@@ -5,4 +5,5 @@ mod hostile;
 mod keys;
 mod lost;
 mod rig;
+mod setup;
 mod work;

@@ -1,6 +1,6 @@
 //! The server through real MCP clients, and by hand in both generations of the protocol.
 
-mod claude_code;
+pub(crate) mod claude_code;
 pub(crate) mod conformance;
 mod cursor;
 mod inspector;

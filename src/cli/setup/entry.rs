@@ -1,6 +1,7 @@
 //! One server in a client's list: this program, or a relay. It never holds a secret.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 
 use serde::Serialize;
@@ -9,6 +10,7 @@ use url::{Host, Url};
 
 use crate::cli::setup::client::Client;
 use crate::cli::setup::words::{Fault, Words};
+use crate::dial::is_near;
 
 /// The variable with the key that a relay wants to see.
 const KEY_VARIABLE: &str = "SECONDKEY_API_KEY";
@@ -84,7 +86,7 @@ pub(super) fn is_ours(entry: &Value) -> bool {
     key || program && first.as_deref() == Some("mcp")
 }
 
-/// A relay's address; plain HTTP only where nobody can listen.
+/// A relay's address. Plain HTTP leads to this machine or its own network only, as with an agent.
 pub(super) fn relay_address(text: &str) -> Result<Url, Fault> {
     let wrong = |what: &str| Err((what.to_owned(), "write it like `https://relay.example`"));
     let Ok(url) = Url::parse(text) else {
@@ -96,17 +98,17 @@ pub(super) fn relay_address(text: &str) -> Result<Url, Fault> {
     if url.query().is_some() || url.fragment().is_some() {
         return wrong("a relay's address has no `?` and no `#`");
     }
-    let here = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
+    let near = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => is_near(IpAddr::V4(address)),
+        Some(Host::Ipv6(address)) => is_near(IpAddr::V6(address)),
         None => false,
     };
     match url.scheme() {
         "https" => Ok(url),
-        "http" if here => Ok(url),
-        "http" => wrong("the key would travel to that relay for everybody to read"),
-        _ => wrong("a relay is reached by `https:`, or by `http:` on this machine"),
+        "http" if near => Ok(url),
+        "http" => wrong("on its way to that relay, the key could be read by others"),
+        _ => wrong("a relay is reached by `https:`"),
     }
 }
 
@@ -134,10 +136,13 @@ mod tests {
             written(Client::Cursor, "http://127.0.0.1:8/team/"),
             json!({"url": "http://127.0.0.1:8/team/mcp", "headers": header})
         );
+        for text in ["http://localhost:1", "http://10.0.0.1", "http://[::1]:1"] {
+            assert!(relay_address(text).is_ok(), "{text}");
+        }
         for text in [
             "relay.example",
             "http://relay.example",
-            "http://10.0.0.1",
+            "http://192.0.2.1",
             "ftp://localhost",
             "https://u:p@relay.example",
             "https://relay.example?key=1",

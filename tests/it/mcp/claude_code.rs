@@ -209,7 +209,7 @@ async fn what_setup_writes_is_a_server_of_the_project() {
 }
 
 /// What Claude Code writes down when a person trusts the folder and agrees to a server.
-fn agreed(project: &Path, server: &str) {
+pub(crate) fn agreed(project: &Path, server: &str) {
     let folder = project.canonicalize().unwrap().display().to_string();
     let file = project.join(".claude.json");
     let known = std::fs::read_to_string(&file).unwrap_or_else(|_| "{}".to_owned());
@@ -226,7 +226,7 @@ fn agreed(project: &Path, server: &str) {
 }
 
 /// Claude Code without an account, with a project as its home too.
-fn offline(claude: &Path, path: &str, project: &Path) -> Command {
+pub(crate) fn offline(claude: &Path, path: &str, project: &Path) -> Command {
     let mut command = Command::new(claude);
     command
         .current_dir(project)
@@ -242,7 +242,7 @@ fn offline(claude: &Path, path: &str, project: &Path) -> Command {
 }
 
 /// Everything that it prints.
-async fn said(mut command: Command) -> String {
+pub(crate) async fn said(mut command: Command) -> String {
     let output = tokio::time::timeout(Duration::from_secs(90), command.output()).await;
     let output = output.expect("Claude Code ends in time").unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
