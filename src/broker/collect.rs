@@ -5,6 +5,7 @@ use crate::broker::{Broker, Caller};
 use crate::core::audit::EventKind;
 use crate::core::ids::HandleId;
 use crate::core::refusal::{Code, Refusal};
+use crate::core::statement::Effect;
 
 /// One page, from row `from` on.
 pub async fn page(
@@ -15,6 +16,7 @@ pub async fn page(
     max_rows: Option<u32>,
 ) -> Result<PageOfRows, Refusal> {
     let page = match handle.parse::<HandleId>() {
+        Ok(_) if let Err(beyond) = caller.may(Effect::Read) => Err(beyond),
         Ok(handle) => {
             let rows = (from, max_rows);
             broker.link.page(&caller.principal, &handle, rows).await

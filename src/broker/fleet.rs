@@ -7,7 +7,7 @@ mod asking;
 mod run;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -69,6 +69,8 @@ pub struct Connected {
     slots: Arc<Semaphore>,
     calls: Mutex<HashMap<u64, Waiting>>,
     next: AtomicU64,
+    /// Whether it takes nothing new.
+    draining: AtomicBool,
     /// Fires when it is gone, or has to go.
     pub gone: CancellationToken,
 }
@@ -122,6 +124,7 @@ impl Fleet {
             slots: Arc::new(Semaphore::new(slots)),
             calls: Mutex::default(),
             next: AtomicU64::new(1),
+            draining: AtomicBool::new(false),
             gone: CancellationToken::new(),
         });
         let mut inside = self.lock();
@@ -147,17 +150,16 @@ impl Fleet {
 
     /// Forgets a connection that has ended. What it was asked is answered as far as that is known.
     pub async fn disconnect(&self, connected: &Arc<Connected>) {
-        self.leave(connected);
+        if let Some(known) = self.lock().agents.get_mut(&connected.id) {
+            known.connected.take_if(|now| Arc::ptr_eq(now, connected));
+        }
         connected.gone.cancel();
         connected.lose_all().await;
     }
 
     /// Gives an agent that is leaving nothing new.
-    pub fn leave(&self, connected: &Arc<Connected>) {
-        let mut inside = self.lock();
-        if let Some(known) = inside.agents.get_mut(&connected.id) {
-            known.connected.take_if(|now| Arc::ptr_eq(now, connected));
-        }
+    pub fn leave(connected: &Connected) {
+        connected.draining.store(true, Ordering::Relaxed);
     }
 
     /// Forgets an agent that was put out, and everything that it served.
@@ -177,7 +179,7 @@ impl Fleet {
         let here = inside
             .agents
             .iter()
-            .filter(|(_, known)| known.connected.is_some());
+            .filter(|(_, known)| known.connected.as_ref().is_some_and(|now| now.takes_work()));
         here.map(|(id, _)| id.clone()).collect()
     }
 
@@ -217,7 +219,7 @@ impl Fleet {
                 && known.targets.iter().any(|one| one.name == target.name)
         });
         let here = serving.filter_map(|(_, known)| known.connected.as_ref());
-        let here = here.filter(|connected| !connected.gone.is_cancelled());
+        let here = here.filter(|connected| connected.takes_work());
         here.max_by_key(|connected| connected.slots.available_permits())
             .map(Arc::clone)
     }
@@ -245,6 +247,12 @@ impl Fleet {
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connected {
+    fn takes_work(&self) -> bool {
+        !self.gone.is_cancelled() && !self.draining.load(Ordering::Relaxed)
     }
 }
 

@@ -127,6 +127,11 @@ impl Link {
 }
 
 impl Lane {
+    /// Whether what runs there is on record somewhere else than here.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Dialed(..))
+    }
+
     /// Whom tokens must name.
     pub fn id(&self) -> &AgentId {
         match self {

@@ -15,6 +15,7 @@ use crate::cli::{Exit, Failure, Shared, output, table};
 use crate::core::ids::AgentId;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::refusal::{Code, Refusal};
+use crate::core::target::TargetName;
 use crate::core::time::Timestamp;
 use crate::store::Members;
 use keys::KeysArgs;
@@ -24,7 +25,7 @@ Examples:
   secondkey relay init --state /var/lib/secondkey-relay
   secondkey relay --state /var/lib/secondkey-relay --listen 0.0.0.0:7330 --host relay.example.com \\
       --tls-certificate relay.pem --tls-key relay.key
-  secondkey relay join-token --state /var/lib/secondkey-relay
+  secondkey relay join-token --serves orders --state /var/lib/secondkey-relay
   secondkey relay keys create --for ai:ada --role developer --state /var/lib/secondkey-relay";
 
 /// Serve a team: clients with API keys, and agents that dial in from beside the databases
@@ -67,11 +68,19 @@ enum Command {
     /// Make a relay's state folder and its first API key, which is shown once
     Init,
     /// Make a token by which one agent can join, once, within an hour
-    JoinToken,
+    JoinToken(JoinTokenArgs),
     /// API keys of clients
     Keys(KeysArgs),
     /// Agents that have joined
     Agents(AgentsArgs),
+}
+
+/// Whom a token is for.
+#[derive(Args, Debug)]
+struct JoinTokenArgs {
+    /// The targets that the agent may serve, by name
+    #[arg(long, value_name = "NAME", value_delimiter = ',', required = true)]
+    serves: Vec<TargetName>,
 }
 
 /// What to do with agents.
@@ -86,6 +95,14 @@ struct AgentsArgs {
 enum AgentsCommand {
     /// Every agent that ever joined
     List,
+    /// Let an agent serve further targets, from its next connection on
+    Allow {
+        /// The agent
+        agent: AgentId,
+        /// The targets, by name
+        #[arg(required = true)]
+        names: Vec<TargetName>,
+    },
     /// Put an agent out; a running relay lets it go within a second
     Remove {
         /// The agent
@@ -97,9 +114,10 @@ pub(super) async fn run(args: RelayArgs, shared: Shared) -> Result<Exit, Failure
     match args.command {
         None => serve::run(args.serve, shared).await,
         Some(Command::Init) => init(shared).await,
-        Some(Command::JoinToken) => {
+        Some(Command::JoinToken(args)) => {
             let desk = Desk::open(shared)?;
-            let made = desk.members.join_token(&desk.by).await;
+            let may_serve = args.serves.into_iter().collect();
+            let made = desk.members.join_token(&may_serve, &desk.by).await;
             let token = desk.close(made).await?;
             output::say(token.expose_secret())?;
             Ok(Exit::Done)
@@ -174,6 +192,14 @@ async fn init(shared: Shared) -> Result<Exit, Failure> {
 async fn agents(command: AgentsCommand, shared: Shared) -> Result<Exit, Failure> {
     let desk = Desk::open(shared)?;
     match command {
+        AgentsCommand::Allow { agent, names } => {
+            let more = names.into_iter().collect();
+            let allowed = desk.members.allow(&agent, more, &desk.by).await;
+            desk.close(allowed).await?;
+            output::say(&format!(
+                "{agent} may serve them from its next connection on."
+            ))?;
+        }
         AgentsCommand::Remove { agent } => {
             let removed = desk.members.put_out(&agent, &desk.by).await;
             desk.close(removed).await?;

@@ -10,6 +10,7 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use crate::core::ids::AgentId;
+use crate::core::work::Digest;
 
 /// What signed text begins with. A token's input is base64url, which has no blanks.
 const WORDS: &str = "secondkey handshake 1";
@@ -74,8 +75,17 @@ impl fmt::Debug for Hex32 {
 pub enum Side {
     /// The agent, with its own key.
     Agent,
+    /// Somebody who has a join token, with the key that its secret is; see [`join_key`].
+    Joiner,
     /// The relay, with the key that it signs tokens with.
     Relay,
+}
+
+/// The key that a join token's secret is: the secret never leaves whoever was given it, and the relay keeps
+/// the public half alone. Its seed (RFC 8032 §5.1.5) is SHA-256("secondkey join" || secret).
+pub fn join_key(secret: &str) -> SigningKey {
+    let seed = Digest::of(&[b"secondkey join", secret.as_bytes()]);
+    SigningKey::from_bytes(seed.as_bytes())
 }
 
 /// What both sides of one connection sign.
@@ -99,12 +109,17 @@ impl Handshake<'_> {
         hex::encode(key.sign(self.words(side).as_bytes()).to_bytes())
     }
 
-    /// Whether that side has signed this.
+    /// Whether the agent or the relay has signed this; a joiner is known by [`Handshake::is_signed_by`].
     pub fn is_signed(&self, side: Side, signature: &str) -> bool {
-        let key = match side {
-            Side::Agent => self.agent_key,
-            Side::Relay => self.relay_key,
-        };
+        match side {
+            Side::Agent => self.is_signed_by((side, self.agent_key), signature),
+            Side::Relay => self.is_signed_by((side, self.relay_key), signature),
+            Side::Joiner => false,
+        }
+    }
+
+    /// Whether a side has signed this with the key that is known to be its own.
+    pub fn is_signed_by(&self, (side, key): (Side, Hex32), signature: &str) -> bool {
         let mut bytes = [0; 64];
         let Some(key) = key.key() else { return false };
         hex::decode_to_slice(signature, &mut bytes).is_ok()
@@ -116,6 +131,7 @@ impl Handshake<'_> {
     fn words(&self, side: Side) -> String {
         let side = match side {
             Side::Agent => "agent",
+            Side::Joiner => "joiner",
             Side::Relay => "relay",
         };
         let Self {

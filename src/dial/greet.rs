@@ -8,30 +8,36 @@ use serde::Serialize;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::core::handshake::{Handshake, Hex32, Side};
+use crate::core::handshake::{Handshake, Hex32, Side, join_key};
 use crate::core::refusal::{Code, Refusal};
 use crate::dial::connect::{Address, Socket};
 use crate::ids::random;
 use crate::store::State;
-use crate::wire::fleet::{Challenge, FromAgent, FromRelay, Hello, Proof};
+use crate::wire::fleet::{Challenge, FromAgent, FromRelay, Hello, Join, Proof};
 
 /// How long the relay may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Joins a relay by a join token, and pins its key. What the relay is has to be what the token says.
 pub async fn join(state: &State, address: &Address, token: &SecretString) -> Result<(), Refusal> {
-    let expected = token.expose_secret().rsplit_once('.');
-    let expected = expected.and_then(|(_, key)| Hex32::try_from(key.to_owned()).ok());
-    let expected = expected.ok_or_else(|| {
+    let (expected, id, secret) = parts(token.expose_secret()).ok_or_else(|| {
         Refusal::new(Code::InvalidArgument, "this is not a join token")
             .hint("make one with `secondkey relay join-token`")
     })?;
     let mut socket = address.connect().await?;
-    shake(state, &mut socket, (expected, Some(token))).await?;
+    shake(state, &mut socket, (expected, Some((id, secret)))).await?;
     state.pin_relay(expected).await?;
     // The relay notices.
     drop(socket.close(None).await);
     Ok(())
+}
+
+/// The relay's key, the id and the secret of `sjoin_<id>_<secret>.<the relay's public key>`.
+fn parts(token: &str) -> Option<(Hex32, &str, &str)> {
+    let (token, key) = token.rsplit_once('.')?;
+    let (id, secret) = token.strip_prefix("sjoin_")?.split_once('_')?;
+    let key = Hex32::try_from(key.to_owned()).ok()?;
+    Some((key, id, secret))
 }
 
 /// Connects to the relay that was joined.
@@ -48,7 +54,7 @@ pub(super) async fn meet(state: &State, address: &Address) -> Result<Socket, Ref
 async fn shake(
     state: &State,
     socket: &mut Socket,
-    (expected, token): (Hex32, Option<&SecretString>),
+    (expected, token): (Hex32, Option<(&str, &str)>),
 ) -> Result<(), Refusal> {
     let key = state.dial_key()?;
     let nonce = random().map_err(|_| Refusal::new(Code::Internal, "no randomness"))?;
@@ -89,7 +95,10 @@ async fn shake(
     }
     let proof = Proof {
         signature: handshake.sign(Side::Agent, &key),
-        join: token.map(|token| token.expose_secret().to_owned()),
+        join: token.map(|(id, secret)| Join {
+            token: id.to_owned(),
+            signature: handshake.sign(Side::Joiner, &join_key(secret)),
+        }),
     };
     say(socket, &FromAgent::Proof(proof)).await?;
     match hear(socket).await? {

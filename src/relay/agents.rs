@@ -1,5 +1,6 @@
 //! Agents: proven by their key, then asked.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,18 +11,19 @@ use axum::response::{IntoResponse as _, Response};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::broker::fleet::Connected;
+use crate::broker::fleet::{Connected, Fleet};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::handshake::{Handshake, Hex32, Side};
 use crate::core::ids::AgentId;
 use crate::core::refusal::{Code, Refusal};
+use crate::core::target::TargetName;
 use crate::ids::random;
 use crate::relay::Relay;
 use crate::store::members::Joined;
 use crate::wire::VERSION;
 use crate::wire::fleet::{
-    Challenge, FromAgent, FromRelay, Hello, LONGEST_OF_AGENT, LONGEST_STRANGER, MOST_TARGETS,
-    Proof, Ready,
+    Challenge, FromAgent, FromRelay, Hello, LONGEST_OF_AGENT, LONGEST_READY, LONGEST_STRANGER,
+    MOST_TARGETS, Proof, Ready, Served,
 };
 use crate::wire::hello::Spoken;
 
@@ -80,11 +82,12 @@ async fn greet(relay: &Relay, socket: &mut WebSocket) -> Result<Option<(AgentId,
     if !handshake.is_signed(Side::Agent, &proof.signature) {
         return Err(unknown());
     }
-    admit(relay, &hello, &proof).await?;
+    let may_serve = admit(relay, (&hello, &proof), &handshake).await?;
     let workspace = relay.state.log().workspace().to_owned();
     say(socket, &FromRelay::Welcome { workspace }).await?;
-    match hear(socket, LONGEST_OF_AGENT).await? {
+    match hear(socket, LONGEST_READY).await? {
         Some(FromAgent::Ready(ready)) if ready.targets.len() <= MOST_TARGETS => {
+            check_served(&hello.agent, &ready, &may_serve)?;
             Ok(Some((hello.agent, ready)))
         }
         Some(_) => Err(malformed("it does not say what it serves")),
@@ -93,19 +96,51 @@ async fn greet(relay: &Relay, socket: &mut WebSocket) -> Result<Option<(AgentId,
 }
 
 /// A member by its key, or somebody who becomes one by a join token.
-async fn admit(relay: &Relay, hello: &Hello, proof: &Proof) -> Result<(), Refusal> {
-    let member = relay.members.member(&hello.agent).await?;
-    if let Some(member) = member {
-        return if member.key == hello.key && member.revoked_ms.is_none() {
-            Ok(())
-        } else {
-            Err(unknown())
-        };
+/// Gives the names of targets that it may serve.
+async fn admit(
+    relay: &Relay,
+    (hello, proof): (&Hello, &Proof),
+    handshake: &Handshake<'_>,
+) -> Result<BTreeSet<TargetName>, Refusal> {
+    let members = &relay.members;
+    if members.member(&hello.agent).await?.is_none() {
+        let join = proof.join.as_ref().ok_or_else(unknown)?;
+        let key = members.invited(&join.token).await?.ok_or_else(unknown)?;
+        if !handshake.is_signed_by((Side::Joiner, key), &join.signature) {
+            return Err(unknown());
+        }
+        match members.join(&hello.agent, hello.key, &join.token).await? {
+            Joined::Yes => {}
+            Joined::NoToken | Joined::Taken => return Err(unknown()),
+        }
     }
-    let token = proof.join.as_deref().unwrap_or_default();
-    match relay.members.join(&hello.agent, hello.key, token).await? {
-        Joined::Yes => Ok(()),
-        Joined::NoToken | Joined::Taken => Err(unknown()),
+    let member = members.member(&hello.agent).await?;
+    member
+        .filter(|member| member.key == hello.key && member.revoked_ms.is_none())
+        .map(|member| member.may_serve)
+        .ok_or_else(unknown)
+}
+
+/// What an agent serves is what it was let to, in words that everybody can be shown.
+fn check_served(
+    agent: &AgentId,
+    ready: &Ready,
+    may_serve: &BTreeSet<TargetName>,
+) -> Result<(), Refusal> {
+    let beyond = |served: &&Served| !may_serve.contains(&served.name);
+    if let Some(served) = ready.targets.iter().find(beyond) {
+        let name = &served.name;
+        let sentence = format!("agent {agent} may not serve a target `{name}` here");
+        return Err(Refusal::new(Code::Forbidden, sentence).hint(format!(
+            "let it with `secondkey relay agents allow {agent} {name}`"
+        )));
+    }
+    if ready.targets.iter().all(Served::is_presentable) {
+        Ok(())
+    } else {
+        Err(malformed(
+            "a target's environment or labels are too long, or not plain text",
+        ))
     }
 }
 
@@ -191,7 +226,7 @@ async fn talk(
                         let now_ms = relay.state.now().unix_ms();
                         say(socket, &FromRelay::Beaten { sent_ms, now_ms }).await?;
                     }
-                    Some(FromAgent::Draining) => relay.fleet.leave(connected),
+                    Some(FromAgent::Draining) => Fleet::leave(connected),
                     Some(said) => connected.hear(said).await?,
                 }
             }

@@ -3,7 +3,7 @@
 //! ```text
 //! agent -> {"hello":{"secondkey":1,"agent":"agt_...","key":"...","nonce":"...","program":"0.1.0"}}
 //! relay -> {"challenge":{"key":"...","nonce":"...","signature":"..."}}      the agent knows this key, or leaves
-//! agent -> {"proof":{"signature":"...","join":null}}                        a join token the first time
+//! agent -> {"proof":{"signature":"...","join":null}}                        that it has a join token, the first time
 //! relay -> {"welcome":{"workspace":"local"}}
 //! agent -> {"ready":{"targets":[...],"slots":32}}
 //! relay -> {"ask":{"call":1,"question":{"order":{...}}}}                    any number at a time
@@ -40,6 +40,8 @@ pub const LONGEST_OF_AGENT: usize = 24 * 1024 * 1024;
 pub const LONGEST_OF_RELAY: usize = 8 * 1024 * 1024;
 /// The longest message before both sides know each other, in bytes.
 pub const LONGEST_STRANGER: usize = 4 * 1024;
+/// The longest [`FromAgent::Ready`], in bytes.
+pub const LONGEST_READY: usize = 256 * 1024;
 /// The most targets that one agent serves.
 pub const MOST_TARGETS: usize = 256;
 
@@ -155,18 +157,21 @@ pub struct Challenge {
 }
 
 /// Who dials, proven.
-#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Proof {
     /// Over the handshake.
     pub signature: String,
-    /// The join token, the first time.
-    pub join: Option<String>,
+    /// That it has a join token, the first time.
+    pub join: Option<Join>,
 }
 
-impl std::fmt::Debug for Proof {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Proof").finish_non_exhaustive()
-    }
+/// That an agent has a join token. Its secret is not said: whoever passes this on has nothing to join by.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Join {
+    /// The token's id.
+    pub token: String,
+    /// Over the handshake, by the key that the token's secret is.
+    pub signature: String,
 }
 
 /// What an agent serves.
@@ -193,6 +198,19 @@ pub struct Served {
     pub allow: BTreeSet<Effect>,
     /// The largest limits there.
     pub limits: Limits,
+}
+
+impl Served {
+    /// Whether what everybody is shown of it is short and plain.
+    pub fn is_presentable(&self) -> bool {
+        let plain = |text: &String| text.len() <= 128 && !text.chars().any(char::is_control);
+        plain(&self.environment)
+            && self.labels.len() <= 32
+            && self
+                .labels
+                .iter()
+                .all(|(name, value)| plain(name) && plain(value))
+    }
 }
 
 impl From<&Target> for Served {

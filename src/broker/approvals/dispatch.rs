@@ -41,8 +41,13 @@ pub(super) async fn run(
     let order = keys.signer.sign(grant, token.clone(), now);
     let lapses = now.plus_ms(TOKEN_LIFE_MS);
     let dispatched = token.clone();
+    let away = lane.is_away();
     let dispatched = broker.state.requests().transact(&id, move |request, now| {
-        Ok(request.dispatch(dispatched, lapses, now)?)
+        Ok(if away {
+            request.dispatch_away(dispatched, lapses, now)
+        } else {
+            request.dispatch(dispatched, lapses, now)
+        }?)
     });
     dispatched.await?;
     let run = lane.execute(&order, work, Some(&backing), cancel);

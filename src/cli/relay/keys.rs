@@ -67,7 +67,11 @@ fn principal(text: &str) -> Result<Principal, String> {
 }
 
 fn role(text: &str) -> Result<String, String> {
-    if is_name(text) {
+    let known = [DEVELOPER, READONLY, ADMIN];
+    let meant = known.iter().find(|role| role.eq_ignore_ascii_case(text));
+    if let Some(meant) = meant.filter(|role| **role != text) {
+        Err(format!("did you mean `{meant}`?"))
+    } else if is_name(text) {
         Ok(text.to_owned())
     } else {
         Err(format!(

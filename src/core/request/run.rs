@@ -19,6 +19,33 @@ impl Request {
         lapses: Timestamp,
         now: Timestamp,
     ) -> Result<Change, InvalidTransition> {
+        let order = Order {
+            token,
+            at: now,
+            lapses,
+            away: false,
+        };
+        self.order(order, now)
+    }
+
+    /// Like [`Request::dispatch`], to an agent that keeps its own journal elsewhere: a token of which nothing
+    /// is heard until it lapses leaves an unknown end, because it may have been run.
+    pub fn dispatch_away(
+        self,
+        token: TokenId,
+        lapses: Timestamp,
+        now: Timestamp,
+    ) -> Result<Change, InvalidTransition> {
+        let order = Order {
+            token,
+            at: now,
+            lapses,
+            away: true,
+        };
+        self.order(order, now)
+    }
+
+    fn order(self, order: Order, now: Timestamp) -> Result<Change, InvalidTransition> {
         let request = self.as_of(now);
         let State::Approved(approval) = &request.state else {
             return Err(wrong(&request.state, "approved", "dispatched"));
@@ -27,12 +54,7 @@ impl Request {
         let event = request
             .event(EventKind::RequestDispatched, now)
             .agent(&request.asked.agent)
-            .token(&token);
-        let order = Order {
-            token,
-            at: now,
-            lapses,
-        };
+            .token(&order.token);
         let state = State::Dispatched { approval, order };
         Ok(request.change(state, now, Some(event)))
     }

@@ -129,6 +129,10 @@ pub struct Order {
     pub at: Timestamp,
     /// From when on no agent accepts it.
     pub lapses: Timestamp,
+    /// Whether it left this state folder, for an agent with a journal of its own: that nothing was heard of
+    /// it then does not mean that it did not run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub away: bool,
 }
 
 /// A run that is over.

@@ -265,6 +265,23 @@ fn a_lapsed_token_gives_the_approval_back_once_and_is_recorded_with_the_next_ste
 }
 
 #[test]
+fn an_order_of_which_nothing_was_heard_has_an_unknown_end_until_its_agent_reports() {
+    let lapses = NOW.plus_ms(60_000);
+    let sent = approved().dispatch_away(token(1), lapses, NOW).unwrap();
+    assert_eq!(kinds(&sent), [EventKind::RequestDispatched]);
+    let silent = sent.into_request().as_of(lapses);
+    assert_eq!(silent.status(), Status::Unknown);
+    let again = silent
+        .clone()
+        .dispatch_away(token(2), lapses.plus_ms(1), lapses);
+    assert!(again.is_err());
+    assert!(silent.clone().give_back(&token(1), lapses).is_err());
+    let late = lapses.plus_ms(1);
+    let reported = silent.end(Ending::Succeeded, late, outcome()).unwrap();
+    assert_eq!(reported.request().status(), Status::Succeeded);
+}
+
+#[test]
 fn an_order_that_was_not_begun_is_given_back_by_its_own_token_alone() {
     let back = dispatched().give_back(&token(1), NOW).unwrap();
     assert_eq!(kinds(&back), [EventKind::RequestLapsed]);

@@ -61,6 +61,15 @@ fn moved_on(state: State, due: Timestamp) -> (State, EventKind) {
             expired(Status::Approved, approval.votes),
             EventKind::RequestExpired,
         ),
+        State::Dispatched { approval, order } if order.away => {
+            let ended = Ended {
+                approval,
+                token: order.token,
+                since: order.at,
+                at: due,
+            };
+            (State::Unknown(ended), EventKind::ExecutionUnknown)
+        }
         State::Dispatched { approval, .. } => (State::Approved(approval), EventKind::RequestLapsed),
         State::Running {
             approval,

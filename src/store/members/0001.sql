@@ -1,4 +1,4 @@
--- Whoever may come to a relay. Secrets are kept as what HMAC-SHA-256 makes of them.
+-- Whoever may come to a relay. API keys are kept as what HMAC-SHA-256 makes of them.
 create table api_keys (
     id         text primary key,
     principal  text not null,
@@ -13,6 +13,8 @@ create table api_keys (
 create table agents (
     id         text primary key,
     key        text not null,
+    -- The names of targets that it may serve, and what it served last; JSON.
+    may_serve  text not null,
     served     text not null,
     joined_ms  integer not null,
     seen_ms    integer,
@@ -21,6 +23,8 @@ create table agents (
 
 create table join_tokens (
     id         text primary key,
-    mac        blob not null,
+    -- The public half of what the secret is.
+    key        text not null,
+    may_serve  text not null,
     expires_ms integer not null
 ) strict, without rowid;

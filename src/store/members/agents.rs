@@ -1,13 +1,16 @@
 //! Agents, and the tokens by which they join: `sjoin_<id>_<secret>.<the relay's public key>`.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use secrecy::SecretString;
 
 use crate::core::audit::{Draft, EventKind};
-use crate::core::handshake::Hex32;
+use crate::core::handshake::{Hex32, join_key};
 use crate::core::ids::AgentId;
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
+use crate::core::target::TargetName;
 use crate::store::members::{Members, Secret};
 
 /// What a join token begins with.
@@ -22,6 +25,8 @@ pub struct Member {
     pub id: AgentId,
     /// Its public key.
     pub key: Hex32,
+    /// The names of targets that it may serve, on the word of whoever looks after the relay.
+    pub may_serve: BTreeSet<TargetName>,
     /// What it served last, as it said; JSON.
     pub served: String,
     /// When it joined, unix milliseconds.
@@ -44,22 +49,28 @@ pub enum Joined {
 }
 
 impl Members {
-    /// Makes a token by which one agent can join, once, within [`JOIN_MS`].
-    pub async fn join_token(&self, by: &Principal) -> Result<SecretString, Refusal> {
+    /// Makes a token by which one agent can join, once, within [`JOIN_MS`], to serve targets of these names.
+    pub async fn join_token(
+        &self,
+        may_serve: &BTreeSet<TargetName>,
+        by: &Principal,
+    ) -> Result<SecretString, Refusal> {
         let secret = Secret::new()?;
         let relay = self.inner.state.token_keys()?.signer.public();
         let draft = Draft::new(self.inner.clock.now(), EventKind::AgentInvited)
             .by(by)
-            .text("token", &secret.id);
+            .text("token", &secret.id)
+            .number("targets", may_serve.len() as u64);
         self.inner.state.log().append(draft).await?;
-        let mac = self.mac(PREFIX, &secret);
+        let key = Hex32::of_key(&join_key(&secret.secret).verifying_key()).to_string();
         let (id, until) = (secret.id.clone(), self.now_ms().saturating_add(JOIN_MS));
+        let may_serve = names(may_serve);
         self.with(move |members, connection| {
             let now = members.now_ms();
             connection.execute("delete from join_tokens where expires_ms <= ?1", [now])?;
             connection.execute(
-                "insert into join_tokens (id, mac, expires_ms) values (?1, ?2, ?3)",
-                params![id, mac, until],
+                "insert into join_tokens (id, key, may_serve, expires_ms) values (?1, ?2, ?3, ?4)",
+                params![id, key, may_serve, until],
             )
         })
         .await?;
@@ -67,32 +78,51 @@ impl Members {
         Ok(SecretString::from(text))
     }
 
-    /// Takes an agent in, and the token away.
+    /// The key that whoever has this join token signs with, while it is good.
+    pub async fn invited(&self, token: &str) -> Result<Option<Hex32>, Refusal> {
+        let (id, now) = (token.to_owned(), self.now_ms());
+        let kept = self.with(move |_, connection| invitation(connection, &id, now));
+        Ok(kept.await?.and_then(|(key, _)| Hex32::try_from(key).ok()))
+    }
+
+    /// Takes an agent in, and the token away. Whoever calls this has seen a signature by [`Self::invited`].
     pub async fn join(&self, agent: &AgentId, key: Hex32, token: &str) -> Result<Joined, Refusal> {
-        let secret = token.split_once('.').map_or(token, |(secret, _)| secret);
-        let Some(secret) = Secret::parse(PREFIX, secret) else {
-            return Ok(Joined::NoToken);
-        };
         // Recorded first; one that then turns out to have no right is recorded as turned away.
         let draft = Draft::new(self.inner.clock.now(), EventKind::AgentJoined)
             .agent(agent)
-            .text("token", &secret.id)
+            .text("token", token)
             .text("key", &key.to_string());
-        if !self.would_take(&secret).await? {
-            return Ok(Joined::NoToken);
-        }
         self.inner.state.log().append(draft).await?;
-        let agent = agent.clone();
-        self.with(move |members, connection| take(members, connection, (&agent, key), &secret))
+        let (agent, token) = (agent.clone(), token.to_owned());
+        self.with(move |members, connection| take(members, connection, (&agent, key), &token))
             .await
     }
 
-    async fn would_take(&self, secret: &Secret) -> Result<bool, Refusal> {
-        let (id, now) = (secret.id.clone(), self.now_ms());
-        let mac = self
-            .with(move |_, connection| kept(connection, &id, now))
-            .await?;
-        Ok(mac.is_some_and(|mac| self.is_mac(PREFIX, secret, &mac)))
+    /// Lets an agent serve targets of further names, from its next connection on.
+    pub async fn allow(
+        &self,
+        agent: &AgentId,
+        more: BTreeSet<TargetName>,
+        by: &Principal,
+    ) -> Result<(), Refusal> {
+        let Some(member) = self.member(agent).await? else {
+            return Err(no_agent(agent));
+        };
+        let draft = Draft::new(self.inner.clock.now(), EventKind::AgentInvited)
+            .by(by)
+            .agent(agent)
+            .number("targets", more.len() as u64);
+        self.inner.state.log().append(draft).await?;
+        let may_serve = names(&member.may_serve.into_iter().chain(more).collect());
+        let agent = agent.to_string();
+        self.with(move |_, connection| {
+            connection.execute(
+                "update agents set may_serve = ?2 where id = ?1",
+                params![agent, may_serve],
+            )
+        })
+        .await?;
+        Ok(())
     }
 
     /// An agent that has joined, whether or not it was put out since.
@@ -122,9 +152,7 @@ impl Members {
     /// Puts an agent out. It stays known, so that nobody else comes by its id.
     pub async fn put_out(&self, agent: &AgentId, by: &Principal) -> Result<(), Refusal> {
         if self.member(agent).await?.is_none() {
-            let sentence = format!("there is no agent {agent}");
-            return Err(Refusal::new(Code::InvalidArgument, sentence)
-                .hint("`secondkey relay agents list` shows them"));
+            return Err(no_agent(agent));
         }
         let draft = Draft::new(self.inner.clock.now(), EventKind::AgentRemoved)
             .by(by)
@@ -142,10 +170,15 @@ impl Members {
     }
 }
 
-fn kept(connection: &Connection, id: &str, now: i64) -> rusqlite::Result<Option<Vec<u8>>> {
-    let sql = "select mac from join_tokens where id = ?1 and expires_ms > ?2";
+/// The public key and the names of an invitation that is still good.
+fn invitation(
+    connection: &Connection,
+    id: &str,
+    now: i64,
+) -> rusqlite::Result<Option<(String, String)>> {
+    let sql = "select key, may_serve from join_tokens where id = ?1 and expires_ms > ?2";
     connection
-        .query_row(sql, params![id, now], |row| row.get(0))
+        .query_row(sql, params![id, now], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
 }
 
@@ -154,30 +187,38 @@ fn take(
     members: &Members,
     connection: &mut Connection,
     (agent, key): (&AgentId, Hex32),
-    secret: &Secret,
+    token: &str,
 ) -> rusqlite::Result<Joined> {
     let now = members.now_ms();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mac = kept(&transaction, &secret.id, now)?;
-    if !mac.is_some_and(|mac| members.is_mac(PREFIX, secret, &mac)) {
+    let Some((_, may_serve)) = invitation(&transaction, token, now)? else {
         return Ok(Joined::NoToken);
-    }
+    };
     let made = transaction.execute(
-        "insert into agents (id, key, served, joined_ms) values (?1, ?2, '[]', ?3)
+        "insert into agents (id, key, may_serve, served, joined_ms) values (?1, ?2, ?3, '[]', ?4)
          on conflict (id) do nothing",
-        params![agent.as_str(), key.to_string(), now],
+        params![agent.as_str(), key.to_string(), may_serve, now],
     )?;
     if made == 0 {
         return Ok(Joined::Taken);
     }
-    transaction.execute("delete from join_tokens where id = ?1", [&secret.id])?;
+    transaction.execute("delete from join_tokens where id = ?1", [token])?;
     transaction.commit()?;
     Ok(Joined::Yes)
 }
 
+fn names(names: &BTreeSet<TargetName>) -> String {
+    serde_json::to_string(names).unwrap_or_default()
+}
+
+fn no_agent(agent: &AgentId) -> Refusal {
+    let sentence = format!("there is no agent {agent}");
+    Refusal::new(Code::InvalidArgument, sentence).hint("`secondkey relay agents list` shows them")
+}
+
 fn all(connection: &Connection) -> rusqlite::Result<Vec<Member>> {
     let mut statement = connection.prepare_cached(
-        "select id, key, served, joined_ms, seen_ms, revoked_ms from agents order by joined_ms, id",
+        "select id, key, may_serve, served, joined_ms, seen_ms, revoked_ms from agents order by joined_ms, id",
     )?;
     let rows = statement.query_map((), |row| {
         let id: String = row.get(0)?;
@@ -188,10 +229,11 @@ fn all(connection: &Connection) -> rusqlite::Result<Vec<Member>> {
         Ok(Some(Member {
             id,
             key,
-            served: row.get(2)?,
-            joined_ms: row.get(3)?,
-            seen_ms: row.get(4)?,
-            revoked_ms: row.get(5)?,
+            may_serve: serde_json::from_str(&row.get::<_, String>(2)?).unwrap_or_default(),
+            served: row.get(3)?,
+            joined_ms: row.get(4)?,
+            seen_ms: row.get(5)?,
+            revoked_ms: row.get(6)?,
         }))
     })?;
     Ok(rows

@@ -260,6 +260,7 @@ fn kept_as(wanted: &[Status]) -> Vec<&'static str> {
         (Status::Expired, Status::Pending),
         (Status::Expired, Status::Approved),
         (Status::Expired, Status::Dispatched),
+        (Status::Unknown, Status::Dispatched),
         (Status::Unknown, Status::Running),
     ];
     let earlier = became

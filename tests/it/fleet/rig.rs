@@ -67,7 +67,7 @@ impl Fleet {
         };
         let made = fleet.run(&["relay", "init"], "relay");
         assert!(made.contains("skey_"), "{made}");
-        let token = fleet.run(&["relay", "join-token"], "relay");
+        let token = fleet.run(&["relay", "join-token", "--serves", "shop"], "relay");
         std::fs::write(fleet.path("join"), token).unwrap();
         fleet.key = fleet.issue(&["--for", "ai:ada", "--role", "developer"]);
         std::fs::create_dir(fleet.path("CANARY-credential")).unwrap();
