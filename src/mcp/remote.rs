@@ -345,9 +345,10 @@ impl Remote {
     async fn pass(&self, message: String) {
         // Between the parts of JSON alone can there be a line's end.
         let line = message.replace(['\n', '\r'], " ");
-        match RawValue::from_string(line) {
-            Ok(line) => self.say(&line).await,
-            Err(_) => tracing::warn!("the relay said something that is not JSON"),
+        if let Ok(line) = RawValue::from_string(line) {
+            self.say(&line).await;
+        } else {
+            tracing::warn!("the relay said something that is not JSON");
         }
     }
 

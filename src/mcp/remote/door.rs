@@ -33,7 +33,7 @@ use crate::reach::{self, Address, Trusted};
 /// Where clients come in at a relay.
 const PATH: &str = "/mcp";
 /// How long an answer that has begun may be silent. A relay gives a sign of life every 15 seconds.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// The largest answer, and the most that one stream says, in bytes.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
