@@ -1,7 +1,7 @@
 //! FACE: the command line. The clap tree and one file per command.
 //!
 //! Exit codes: 0 done; 1 failed or refused; 2 wrong usage or configuration; 3 waits for a person; 4
-//! will not run any more.
+//! will not run any more; 5 a relay does not take the key.
 
 mod agent;
 mod approve;
@@ -44,7 +44,8 @@ use crate::core::refusal::Refusal;
     disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage or configuration, \
-        3 a request waits for people, 4 a request will not run (any more)."
+        3 a request waits for people, 4 a request will not run (any more), \
+        5 a relay does not take the API key."
 )]
 struct Cli {
     #[command(flatten)]
@@ -126,6 +127,8 @@ enum Exit {
     Over,
     /// A request waits for people.
     Pending,
+    /// A relay does not take the key.
+    Stranger,
 }
 
 /// Why a command could not be carried out.
@@ -273,6 +276,7 @@ impl From<Exit> for ExitCode {
             Exit::Misused => Self::from(2),
             Exit::Pending => Self::from(3),
             Exit::Over => Self::from(4),
+            Exit::Stranger => Self::from(5),
         }
     }
 }

@@ -12,7 +12,6 @@ mod greet;
 mod session;
 mod unsaid;
 
-pub use connect::{Address, Reach, is_near};
 pub use greet::join;
 
 use std::sync::Arc;
@@ -24,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
 use crate::ids::random;
+use crate::reach::Address;
 use crate::store::State;
 use clocks::Clocks;
 use unsaid::Unsaid;

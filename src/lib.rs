@@ -20,6 +20,7 @@ pub mod ids;
 pub mod mcp;
 pub mod notify;
 pub mod policies;
+pub mod reach;
 pub mod relay;
 pub mod socket;
 pub mod store;

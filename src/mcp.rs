@@ -5,6 +5,7 @@ pub mod bridge;
 pub mod call;
 pub mod http;
 pub mod prompts;
+pub mod remote;
 pub mod resources;
 pub mod schema;
 pub mod serve;

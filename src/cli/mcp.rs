@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -11,17 +11,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::boot;
 use crate::cli::desk::AgentArgs;
-use crate::cli::{Databases, Exit, Failure, Shared, output};
+use crate::cli::{Databases, Exit, Failure, Shared, complain, output};
 use crate::clock::SystemClock;
 use crate::config::{self, Home, Surroundings};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::level::Level;
-use crate::core::refusal::Refusal;
+use crate::core::refusal::{Code, Refusal};
 use crate::core::time::Clock;
 use crate::ids::random;
 use crate::mcp::bridge::{self, Ended};
 use crate::mcp::http::Tokens;
-use crate::mcp::{Server, http, serve};
+use crate::mcp::{Server, http, remote, serve};
+use crate::reach::{Address, Reach};
 use crate::socket::{Link, link};
 use crate::store::State;
 use crate::telemetry;
@@ -33,7 +34,10 @@ Examples:
   secondkey mcp --database-url sqlite:shop.db
   secondkey mcp --database-url orders=env:ORDERS_URL --database-url stock=file:/run/secrets/stock
   secondkey mcp --config /etc/secondkey/secondkey.toml --http 127.0.0.1:7320
-  secondkey mcp --agent unix:/run/secondkey/agent.sock";
+  secondkey mcp --agent unix:/run/secondkey/agent.sock
+  secondkey mcp --relay https://relay.example.com --relay-key keyring:secondkey/relay
+
+Exit code 5: the relay does not take the API key.";
 
 /// The variable that names the bearer token of `--http`.
 const TOKEN_VARIABLE: &str = "SECONDKEY_HTTP_TOKEN";
@@ -59,6 +63,23 @@ pub(super) struct McpArgs {
     person: bool,
     #[command(flatten)]
     agent: AgentArgs,
+    /// Pass everything on to a team's relay, such as `https://relay.example.com`, and its answers back
+    #[arg(long, value_name = "URL", conflicts_with_all = ["agent", "http", "person", "database_urls"])]
+    relay: Option<String>,
+    /// Where the API key for the relay is kept: `env:NAME`, `file:PATH` or `keyring:SERVICE/NAME`
+    #[arg(
+        long,
+        value_name = "REFERENCE",
+        requires = "relay",
+        default_value = "env:SECONDKEY_API_KEY"
+    )]
+    relay_key: String,
+    /// Trust the certificates of this PEM file too
+    #[arg(long, value_name = "FILE", requires = "relay")]
+    relay_ca: Option<PathBuf>,
+    /// Speak without TLS even to an address that is neither this machine's nor private
+    #[arg(long, requires = "relay")]
+    allow_insecure: bool,
 }
 
 impl McpArgs {
@@ -70,6 +91,14 @@ impl McpArgs {
 
 pub(super) async fn run(args: McpArgs, shared: Shared) -> Result<Exit, Failure> {
     let around = Surroundings::of_process();
+    if let Some(relay) = &args.relay {
+        let reach = Reach {
+            allow_insecure: args.allow_insecure,
+            authority: args.relay_ca,
+        };
+        let address = Address::parse(relay, reach).map_err(Failure::Misused)?;
+        return relayed(shared, &around, (address, &args.relay_key)).await;
+    }
     let local = args.http.is_some() || !args.databases.database_urls.is_empty();
     if let Some(socket) = args.agent.socket(&shared, &around, local)? {
         return bridged(shared, &around, &socket).await;
@@ -124,6 +153,33 @@ async fn bridged(shared: Shared, around: &Surroundings, socket: &Path) -> Result
     match ended {
         Ended::Client => Ok(Exit::Done),
         Ended::Agent => Err(Failure::Refused(link::ended(socket))),
+    }
+}
+
+/// Passes this client's messages on to a team's relay, and its answers back.
+async fn relayed(
+    shared: Shared,
+    around: &Surroundings,
+    (address, key): (Address, &str),
+) -> Result<Exit, Failure> {
+    if shared.state.is_some() || shared.config.is_some() {
+        let sentence = "a relay has its own state and configuration";
+        let refusal = Refusal::new(Code::InvalidArgument, sentence);
+        let hint = "leave out `--state` and `--config`, or `--relay`";
+        return Err(Failure::Misused(refusal.hint(hint)));
+    }
+    let home = Home::find(&shared.into_flags(Databases::default()), around)?;
+    telemetry::start(&home.log);
+    let key = config::secret_of(key, around).map_err(Failure::Misused)?;
+    let closing = CancellationToken::new();
+    close_when_asked(closing.clone());
+    let ended = remote::bridge(address, &key, closing).await;
+    match ended.map_err(Failure::Misused)? {
+        remote::Ended::Client => Ok(Exit::Done),
+        remote::Ended::Stranger(refusal) => {
+            complain(&refusal);
+            Ok(Exit::Stranger)
+        }
     }
 }
 

@@ -10,8 +10,9 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::core::handshake::{Handshake, Hex32, Side, join_key};
 use crate::core::refusal::{Code, Refusal};
-use crate::dial::connect::{Address, Socket};
+use crate::dial::connect::{Socket, connect};
 use crate::ids::random;
+use crate::reach::Address;
 use crate::store::State;
 use crate::wire::fleet::{Challenge, FromAgent, FromRelay, Hello, Join, Proof};
 
@@ -24,7 +25,7 @@ pub async fn join(state: &State, address: &Address, token: &SecretString) -> Res
         Refusal::new(Code::InvalidArgument, "this is not a join token")
             .hint("make one with `secondkey relay join-token`")
     })?;
-    let mut socket = address.connect().await?;
+    let mut socket = connect(address).await?;
     shake(state, &mut socket, (expected, Some((id, secret)))).await?;
     state.pin_relay(expected).await?;
     // The relay notices.
@@ -46,7 +47,7 @@ pub(super) async fn meet(state: &State, address: &Address) -> Result<Socket, Ref
         Refusal::new(Code::InvalidArgument, "this agent has joined no relay")
             .hint("start it once with `--join`, and a token of `secondkey relay join-token`")
     })?;
-    let mut socket = address.connect().await?;
+    let mut socket = connect(address).await?;
     shake(state, &mut socket, (pinned, None)).await?;
     Ok(socket)
 }

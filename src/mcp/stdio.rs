@@ -4,9 +4,9 @@
 //! long, too deep or too broken for that. At the end of input what was asked before is still
 //! answered; a client that is gone altogether is noticed, so that its reads can be stopped.
 
-mod flight;
-mod lines;
-mod message;
+pub(super) mod flight;
+pub(super) mod lines;
+pub(super) mod message;
 pub(super) mod outbox;
 
 use std::io;

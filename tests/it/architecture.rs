@@ -22,10 +22,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         "broker",
         &["core", "ids", "wire", "policies", "store", "exec", "agent"],
     ),
-    ("mcp", &["core", "wire", "broker", "agent"]),
+    ("reach", &["core"]),
+    ("mcp", &["core", "wire", "reach", "broker", "agent"]),
     ("http", &["core", "wire", "broker", "agent"]),
     // An agent's own way out. It is the agent: what it answers, it takes from its executors.
-    ("dial", &["core", "ids", "wire", "store", "exec", "agent"]),
+    (
+        "dial",
+        &["core", "ids", "wire", "reach", "store", "exec", "agent"],
+    ),
     ("relay", &["core", "ids", "wire", "store", "broker", "mcp"]),
     ("notify", &["core", "ids", "store"]),
     // The page of local mode stands on the state folder itself, and serves without any target.

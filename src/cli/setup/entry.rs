@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use crate::cli::setup::client::Client;
 use crate::cli::setup::words::{Fault, Words};
-use crate::dial::is_near;
+use crate::reach::is_near;
 
 /// The variable with the key that a relay wants to see.
 const KEY_VARIABLE: &str = "SECONDKEY_API_KEY";

@@ -11,37 +11,37 @@ const MOST: usize = 1_000;
 
 /// Requests under way, by their ids.
 #[derive(Debug, Default)]
-pub(super) struct Flight {
+pub(in crate::mcp) struct Flight {
     ids: Mutex<HashSet<RequestId>>,
     changed: Notify,
 }
 
 impl Flight {
     /// Notes a request; false if one of this id is under way already.
-    pub(super) fn begin(&self, id: &RequestId) -> bool {
+    pub(in crate::mcp) fn begin(&self, id: &RequestId) -> bool {
         let new = self.lock().insert(id.clone());
         self.changed.notify_waiters();
         new
     }
 
     /// Notes that a request will hear nothing more.
-    pub(super) fn end(&self, id: &RequestId) {
+    pub(in crate::mcp) fn end(&self, id: &RequestId) {
         self.lock().remove(id);
         self.changed.notify_waiters();
     }
 
     /// Waits until none is under way.
-    pub(super) async fn idle(&self) {
+    pub(in crate::mcp) async fn idle(&self) {
         self.until(|count| count == 0).await;
     }
 
     /// Waits until one is under way.
-    pub(super) async fn busy(&self) {
+    pub(in crate::mcp) async fn busy(&self) {
         self.until(|count| count > 0).await;
     }
 
     /// Waits until one more can be taken.
-    pub(super) async fn room(&self) {
+    pub(in crate::mcp) async fn room(&self) {
         self.until(|count| count < MOST).await;
     }
 

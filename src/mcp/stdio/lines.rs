@@ -11,7 +11,7 @@ const KEPT_BYTES: usize = 64 * 1024;
 
 /// What was read.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Line<'a> {
+pub(in crate::mcp) enum Line<'a> {
     /// A line, without its end.
     Whole(&'a [u8]),
     /// A line that was thrown away, or will be.
@@ -22,7 +22,7 @@ pub(super) enum Line<'a> {
 
 /// Reads lines.
 #[derive(Debug)]
-pub(super) struct Lines<R> {
+pub(in crate::mcp) struct Lines<R> {
     input: BufReader<R>,
     line: Vec<u8>,
     /// The line in the buffer was handed out.
@@ -32,7 +32,7 @@ pub(super) struct Lines<R> {
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    pub(super) fn new(input: R) -> Self {
+    pub(in crate::mcp) fn new(input: R) -> Self {
         Self {
             input: BufReader::with_capacity(KEPT_BYTES, input),
             line: Vec::new(),
@@ -42,7 +42,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 
     /// The next line. May be dropped and called again: no byte is lost.
-    pub(super) async fn next(&mut self) -> io::Result<Line<'_>> {
+    pub(in crate::mcp) async fn next(&mut self) -> io::Result<Line<'_>> {
         if self.done {
             self.line.clear();
             self.line.shrink_to(KEPT_BYTES);

@@ -12,7 +12,7 @@ use crate::mcp::{MESSAGE_BYTES, experimental};
 
 /// What a line says.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(in crate::mcp) enum Heard {
     /// A message.
     Message(Box<ClientJsonRpcMessage>),
     /// Nothing that wants an answer.
@@ -23,7 +23,10 @@ pub(super) enum Heard {
 
 impl Heard {
     /// Looks closer at a message.
-    pub(super) fn and_then(self, look: impl FnOnce(Box<ClientJsonRpcMessage>) -> Self) -> Self {
+    pub(in crate::mcp) fn and_then(
+        self,
+        look: impl FnOnce(Box<ClientJsonRpcMessage>) -> Self,
+    ) -> Self {
         match self {
             Self::Message(message) => look(message),
             Self::Nothing | Self::Bad(_) => self,
@@ -32,7 +35,7 @@ impl Heard {
 }
 
 /// Understands a line.
-pub(super) fn hear(line: &[u8]) -> Heard {
+pub(in crate::mcp) fn hear(line: &[u8]) -> Heard {
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     if line.trim_ascii().is_empty() {
         return Heard::Nothing;
@@ -46,7 +49,7 @@ pub(super) fn hear(line: &[u8]) -> Heard {
 }
 
 /// The answer to a line that is longer than a message may be.
-pub(super) fn too_long() -> Heard {
+pub(in crate::mcp) fn too_long() -> Heard {
     let mib = MESSAGE_BYTES / 1024 / 1024;
     invalid(
         format!("the message is longer than {mib} MiB and was not read"),
@@ -55,7 +58,7 @@ pub(super) fn too_long() -> Heard {
 }
 
 /// The answer to a request whose id belongs to another one. Without the id, which is the other's.
-pub(super) fn id_in_use() -> Heard {
+pub(in crate::mcp) fn id_in_use() -> Heard {
     invalid("a request with this id has not been answered yet", None)
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 /// Lines on their way out.
 #[derive(Debug)]
-pub(super) struct Outbox<W> {
+pub(in crate::mcp) struct Outbox<W> {
     waiting: Lock<Vec<u8>>,
     writing: Mutex<Writing<W>>,
 }
@@ -25,7 +25,7 @@ struct Writing<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Outbox<W> {
-    pub(super) fn new(output: W) -> Self {
+    pub(in crate::mcp) fn new(output: W) -> Self {
         Self {
             waiting: Lock::default(),
             writing: Mutex::new(Writing {
@@ -37,7 +37,7 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
     }
 
     /// Adds a line. It goes out with the next flush, by whomever.
-    pub(super) fn push(&self, message: &impl Serialize) {
+    pub(in crate::mcp) fn push(&self, message: &impl Serialize) {
         match serde_json::to_vec(message) {
             Ok(mut line) => {
                 line.push(b'\n');
@@ -49,7 +49,7 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
 
     /// Writes everything that was pushed before. May be dropped: the next one goes on where this
     /// stopped.
-    pub(super) async fn flush(&self) -> io::Result<()> {
+    pub(in crate::mcp) async fn flush(&self) -> io::Result<()> {
         let mut writing = self.writing.lock().await;
         loop {
             while let Some(rest) = writing.bytes.get(writing.written..)
