@@ -7,7 +7,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::blocks;
-use crate::support::{shop, skip};
+use crate::support::{binary, shop, skip};
 
 #[test]
 fn a_team_gets_through_deploying_and_the_runbook() {
@@ -70,6 +70,19 @@ fn a_team_gets_through_deploying_and_the_runbook() {
     );
     let changes = fs::read_to_string(path("answer.txt")).unwrap();
     assert!(changes.contains("\"affected\":1"), "{changes}");
+    // Bo was trusted and is not any more, by the agent that was set up anew.
+    let said_of_bo = said.matches("human:bo in dba").count();
+    assert_eq!(said_of_bo, 2, "{said}");
+    let trust = Command::new(binary())
+        .args(["trust", "show", "--state"])
+        .arg(path("var/lib/secondkey-agent"))
+        .output()
+        .unwrap();
+    let trust = String::from_utf8(trust.stdout).unwrap();
+    assert!(
+        trust.contains("version 3") && !trust.contains("human:bo"),
+        "{trust}"
+    );
     for kept in [
         "var/backups/relay.jsonl",
         "var/lib/secondkey-agent.lost/state.db",
