@@ -26,6 +26,8 @@ mod approval;
 mod architecture;
 mod cli;
 mod corpus;
+#[cfg(target_os = "linux")]
+mod documents;
 mod exec;
 mod fleet;
 mod mcp;
