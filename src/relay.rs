@@ -5,6 +5,7 @@
 
 mod agents;
 mod clients;
+mod limits;
 mod listen;
 
 pub use listen::{Tls, serve};

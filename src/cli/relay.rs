@@ -14,9 +14,11 @@ use crate::cli::place::{Place, person};
 use crate::cli::{Exit, Failure, Shared, output, table};
 use crate::core::ids::AgentId;
 use crate::core::principal::{Principal, PrincipalKind};
+use crate::core::quota::Allowance;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::time::Timestamp;
 use crate::store::Members;
+use crate::store::members::Wanted;
 use keys::KeysArgs;
 
 const EXAMPLES: &str = "\
@@ -160,7 +162,13 @@ async fn init(shared: Shared) -> Result<Exit, Failure> {
     let desk = Desk::of(place)?;
     let admin = Principal::new(PrincipalKind::Human, desk.by.name());
     let roles = [crate::broker::ADMIN.to_owned()].into();
-    let issued = desk.members.issue((admin, roles), None, &desk.by).await;
+    let wanted = Wanted {
+        principal: admin,
+        roles,
+        allowance: Allowance::DEFAULT,
+        expires_ms: None,
+    };
+    let issued = desk.members.issue(wanted, &desk.by).await;
     let issued = desk.close(issued).await?;
     output::say(&format!(
         "The relay is made. This key of `{}` with the role `admin` is shown once:\n{}\n\

@@ -12,6 +12,7 @@ use crate::broker::Rights;
 use crate::mcp::Server;
 use crate::mcp::http::{Keyed, bearer, unauthorized};
 use crate::relay::Relay;
+use crate::relay::limits::Meter;
 use crate::store::members::Holder;
 
 /// The servers of the keys that were used since this process began.
@@ -19,7 +20,14 @@ use crate::store::members::Holder;
 pub(super) struct Clients {
     server: Server,
     hosts: Vec<String>,
-    open: Mutex<HashMap<String, Arc<Keyed>>>,
+    open: Mutex<HashMap<String, Client>>,
+}
+
+/// What serves the holder of one key, and what they have used.
+#[derive(Clone, Debug)]
+struct Client {
+    keyed: Arc<Keyed>,
+    meter: Arc<Meter>,
 }
 
 impl Clients {
@@ -32,27 +40,28 @@ impl Clients {
     }
 
     /// The server for whoever holds a key.
-    fn of(&self, holder: Holder) -> Arc<Keyed> {
+    fn of(&self, holder: Holder) -> Client {
         let mut open = self.lock();
         if let Some(found) = open.get(&holder.id) {
-            return Arc::clone(found);
+            return found.clone();
         }
-        let rights = Rights {
-            roles: holder.roles,
-        };
+        let rights = Rights::new(holder.roles, holder.allowance);
         let server = self.server.for_holder(&holder.principal, rights);
         let keyed = Keyed::new(server, &self.hosts, CancellationToken::new());
-        let keyed = Arc::new(keyed);
-        open.insert(holder.id, Arc::clone(&keyed));
-        keyed
+        let client = Client {
+            keyed: Arc::new(keyed),
+            meter: Arc::new(Meter::new(holder.allowance)),
+        };
+        open.insert(holder.id, client.clone());
+        client
     }
 
     /// Ends the sessions of keys that do not count any more.
     pub(super) fn keep(&self, counts: impl Fn(&str) -> bool) {
-        self.lock().retain(|id, keyed| {
+        self.lock().retain(|id, client| {
             let counts = counts(id);
             if !counts {
-                keyed.end();
+                client.keyed.end();
             }
             counts
         });
@@ -63,7 +72,7 @@ impl Clients {
         self.keep(|_| false);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Keyed>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Client>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -72,8 +81,14 @@ impl Clients {
 pub(super) async fn answer(State(relay): State<Arc<Relay>>, request: Request) -> Response {
     match relay.members.holder(bearer(&request)).await {
         Ok(Some(holder)) => {
-            let keyed = relay.clients.of(holder);
-            keyed.answer(request).await
+            let client = relay.clients.of(holder);
+            match client.meter.admit() {
+                Ok(()) => {
+                    let response = client.keyed.answer(request).await;
+                    client.meter.counted(response)
+                }
+                Err(refused) => refused,
+            }
         }
         Ok(None) => unauthorized(),
         Err(refusal) => {

@@ -3,6 +3,7 @@
 
 mod hostile;
 mod keys;
+mod limits;
 mod lost;
 mod rig;
 mod work;

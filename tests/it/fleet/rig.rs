@@ -187,11 +187,21 @@ impl Fleet {
 
     /// Calls a tool with a key, by the newer protocol.
     pub(super) async fn call_with(&self, key: &str, tool: &str, arguments: &Value) -> Answer {
+        self.call_as((key, "raw"), tool, arguments).await
+    }
+
+    /// The same, of a client that calls itself so.
+    pub(super) async fn call_as(
+        &self,
+        (key, client): (&str, &str),
+        tool: &str,
+        arguments: &Value,
+    ) -> Answer {
         let message = json!({
             "jsonrpc": "2.0", "id": 1, "method": "tools/call",
             "params": {"name": tool, "arguments": arguments, "_meta": {
                 "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
+                "io.modelcontextprotocol/clientInfo": {"name": client, "version": "1"},
                 "io.modelcontextprotocol/clientCapabilities": {},
             }},
         });
