@@ -7,7 +7,7 @@ mod asking;
 mod run;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ const WAITING: usize = 256;
 const MOST_SLOTS: u32 = 1_024;
 /// Page handles that are remembered; the oldest is forgotten first.
 const HANDLES: usize = 4_096;
+
+/// No clock is so far off.
+const UNHEARD: i64 = i64::MIN;
 
 /// The executors of one relay.
 #[derive(Debug)]
@@ -69,6 +72,8 @@ pub struct Connected {
     slots: Arc<Semaphore>,
     calls: Mutex<HashMap<u64, Waiting>>,
     next: AtomicU64,
+    /// How far its clock is before ours, in milliseconds; [`UNHEARD`] before its first beat.
+    clock: AtomicI64,
     /// Fires when it is gone, or has to go.
     pub gone: CancellationToken,
 }
@@ -122,6 +127,7 @@ impl Fleet {
             slots: Arc::new(Semaphore::new(slots)),
             calls: Mutex::default(),
             next: AtomicU64::new(1),
+            clock: AtomicI64::new(UNHEARD),
             gone: CancellationToken::new(),
         });
         let mut inside = self.lock();
@@ -179,6 +185,18 @@ impl Fleet {
             .iter()
             .filter(|(_, known)| known.connected.is_some());
         here.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// The agents that are there, and how far each one's clock is before ours, in milliseconds, if it was heard.
+    pub fn clocks(&self) -> Vec<(AgentId, Option<i64>)> {
+        let inside = self.lock();
+        let here = inside.agents.iter();
+        let here = here.filter_map(|(id, known)| Some((id, known.connected.as_ref()?)));
+        here.map(|(id, connected)| {
+            let clock = connected.clock.load(Ordering::Relaxed);
+            (id.clone(), Some(clock).filter(|clock| *clock != UNHEARD))
+        })
+        .collect()
     }
 
     /// The targets of all agents, there or not.
@@ -245,6 +263,13 @@ impl Fleet {
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connected {
+    /// Keeps how far its clock is before ours, in milliseconds.
+    pub fn clock_is(&self, before_ms: i64) {
+        self.clock.store(before_ms, Ordering::Relaxed);
     }
 }
 

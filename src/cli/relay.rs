@@ -61,6 +61,13 @@ struct ServeArgs {
     /// proxy on this machine or in its own network does the TLS
     #[arg(long, conflicts_with = "tls_certificate")]
     plain_http_on_the_network: bool,
+    /// Serve numbers for Prometheus at `/metrics` here, without a key: on this machine alone, unless
+    /// `--metrics-on-the-network` is given
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
+    /// Let whoever reaches the address of `--metrics` read them
+    #[arg(long, requires = "metrics")]
+    metrics_on_the_network: bool,
 }
 
 /// Who may come, and how a relay begins.

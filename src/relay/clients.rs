@@ -1,19 +1,25 @@
 //! MCP clients: each API key has a server and sessions of its own, which end with the key.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Rights;
-use crate::mcp::Server;
 use crate::mcp::http::{Keyed, bearer, unauthorized};
+use crate::mcp::{MESSAGE_BYTES, Server, Tally};
 use crate::relay::Relay;
 use crate::relay::limits::Meter;
 use crate::store::members::Holder;
+
+/// How long a body may take to come.
+const BODY: Duration = Duration::from_secs(20);
 
 /// The servers of the keys that were used since this process began.
 #[derive(Debug)]
@@ -21,6 +27,7 @@ pub(super) struct Clients {
     server: Server,
     hosts: Vec<String>,
     open: Mutex<HashMap<String, Client>>,
+    turned_away: Tally,
 }
 
 /// What serves the holder of one key, and what they have used.
@@ -36,7 +43,28 @@ impl Clients {
             server,
             hosts,
             open: Mutex::default(),
+            turned_away: Tally::default(),
         }
+    }
+
+    /// What came of the calls of all of them.
+    pub(super) fn calls(&self) -> BTreeMap<&'static str, u64> {
+        self.server.tally().all()
+    }
+
+    /// The requests that were over a limit of their key, by the limit.
+    pub(super) fn turned_away(&self) -> &Tally {
+        &self.turned_away
+    }
+
+    /// How many sessions are open.
+    pub(super) async fn sessions(&self) -> usize {
+        let all: Vec<_> = self.lock().values().cloned().collect();
+        let mut open = 0;
+        for client in all {
+            open += client.keyed.sessions().await;
+        }
+        open
     }
 
     /// The server for whoever holds a key.
@@ -84,10 +112,16 @@ pub(super) async fn answer(State(relay): State<Arc<Relay>>, request: Request) ->
             let client = relay.clients.of(holder);
             match client.meter.admit() {
                 Ok(()) => {
-                    let response = client.keyed.answer(request).await;
+                    let response = match whole(request).await {
+                        Ok(request) => client.keyed.answer(request).await,
+                        Err(refused) => refused,
+                    };
                     client.meter.counted(response)
                 }
-                Err(refused) => refused,
+                Err((limit, refused)) => {
+                    relay.clients.turned_away.count(limit);
+                    *refused
+                }
             }
         }
         Ok(None) => unauthorized(),
@@ -95,6 +129,25 @@ pub(super) async fn answer(State(relay): State<Arc<Relay>>, request: Request) ->
             tracing::error!(%refusal, "the members cannot be read");
             let said = "the relay cannot check keys now; try again in a minute\n";
             (StatusCode::SERVICE_UNAVAILABLE, said).into_response()
+        }
+    }
+}
+
+/// The request once all of its body is here, or the answer to one that takes too long or is too long.
+async fn whole(request: Request) -> Result<Request, Response> {
+    let (head, body) = request.into_parts();
+    match timeout(BODY, to_bytes(body, MESSAGE_BYTES)).await {
+        Ok(Ok(body)) => Ok(Request::from_parts(head, Body::from(body))),
+        Ok(Err(_)) => {
+            let why = format!("the message is longer than {MESSAGE_BYTES} bytes, or broke off\n");
+            Err((StatusCode::PAYLOAD_TOO_LARGE, why).into_response())
+        }
+        Err(_) => {
+            let why = format!(
+                "the message did not come within {} seconds\n",
+                BODY.as_secs()
+            );
+            Err((StatusCode::REQUEST_TIMEOUT, why).into_response())
         }
     }
 }

@@ -42,8 +42,8 @@ impl Meter {
         }
     }
 
-    /// Lets a request in, or gives the answer that it gets instead. One that is turned away uses nothing up.
-    pub(super) fn admit(&self) -> Result<(), Response> {
+    /// Lets a request in, or gives the limit that it is over and the answer that it gets instead. One that is turned away uses nothing up.
+    pub(super) fn admit(&self) -> Result<(), (&'static str, Box<Response>)> {
         let now = self.now_us();
         let mut buckets = self.lock();
         let over = [
@@ -57,7 +57,7 @@ impl Meter {
             return Ok(());
         };
         drop(buckets);
-        Err(self.told(refused(name, seconds(wait))))
+        Err((name, Box::new(self.told(refused(name, seconds(wait))))))
     }
 
     /// The answer with what is left, whose bytes are counted as they are fetched.

@@ -146,40 +146,43 @@ pub(super) async fn run(args: KeysArgs, shared: Shared) -> Result<Exit, Failure>
                 key.id, key.principal
             ))?;
         }
-        Command::List => {
-            let now = desk.place.state.now().unix_ms();
-            let keys = desk.members.api_keys().await;
-            let keys = desk.close(keys).await?;
-            let head = [
-                "KEY",
-                "OF",
-                "ROLES",
-                "MADE",
-                "LAST USED",
-                "EXPIRES",
-                "PER MINUTE",
-                "AT ONCE",
-                "COUNTS",
-            ];
-            let rows = keys.into_iter().map(|key| {
-                let counts = if key.counts(now) { "yes" } else { "no" };
-                let roles: Vec<_> = key.roles.into_iter().collect();
-                [
-                    key.id,
-                    key.principal.to_string(),
-                    roles.join(","),
-                    time(Some(key.created_ms)),
-                    time(key.used_ms),
-                    time(key.expires_ms),
-                    key.allowance.per_minute.to_string(),
-                    key.allowance.at_once.to_string(),
-                    counts.to_owned(),
-                ]
-            });
-            output::say(&table::table(head, rows.collect()))?;
-        }
+        Command::List => list(desk).await?,
     }
     Ok(Exit::Done)
+}
+
+async fn list(desk: Desk) -> Result<(), Failure> {
+    let now = desk.place.state.now().unix_ms();
+    let keys = desk.members.api_keys().await;
+    let keys = desk.close(keys).await?;
+    let head = [
+        "KEY",
+        "OF",
+        "ROLES",
+        "MADE",
+        "LAST USED",
+        "EXPIRES",
+        "PER MINUTE",
+        "AT ONCE",
+        "COUNTS",
+    ];
+    let rows = keys.into_iter().map(|key| {
+        let counts = if key.counts(now) { "yes" } else { "no" };
+        let roles: Vec<_> = key.roles.into_iter().collect();
+        [
+            key.id,
+            key.principal.to_string(),
+            roles.join(","),
+            time(Some(key.created_ms)),
+            time(key.used_ms),
+            time(key.expires_ms),
+            key.allowance.per_minute.to_string(),
+            key.allowance.at_once.to_string(),
+            counts.to_owned(),
+        ]
+    });
+    output::say(&table::table(head, rows.collect()))?;
+    Ok(())
 }
 
 /// The one time that a key is shown: alone on standard output, so that it can be piped to where it is kept.
