@@ -18,9 +18,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::core::audit::{Draft, EventKind};
 use crate::core::policy::{Principals, Standing};
 use crate::core::principal::Principal;
+use crate::core::quota::Allowance;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::review::Settings;
 use crate::core::statement::Effect;
@@ -68,10 +71,12 @@ pub struct Caller {
 }
 
 /// What an API key allows.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Rights {
     /// The roles of its holder, which the policies see too.
     pub roles: BTreeSet<String>,
+    allowance: Allowance,
+    running: Arc<Semaphore>,
 }
 
 /// The role that runs what the policies allow.
@@ -82,6 +87,28 @@ pub const READONLY: &str = "readonly";
 pub const ADMIN: &str = "admin";
 
 impl Rights {
+    /// Those of a key. Clones share what is under way.
+    pub fn new(roles: BTreeSet<String>, allowance: Allowance) -> Self {
+        Self {
+            roles,
+            allowance,
+            running: Arc::new(Semaphore::new(allowance.at_once as usize)),
+        }
+    }
+
+    /// Room for one more statement under way. Nobody waits for it: whoever asks for more at the same time
+    /// than they may is told so.
+    fn room(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let room = Arc::clone(&self.running).try_acquire_owned();
+        room.map_err(|_| {
+            let most = self.allowance.at_once;
+            let sentence =
+                format!("{most} statements of your key are under way, and it may have no more");
+            Refusal::new(Code::LimitReached, sentence)
+                .hint("wait until one of them has ended, then try again")
+        })
+    }
+
     /// The worst effect that its holder may ask for; nothing where they may not ask at all. A role of
     /// somebody's own making is for the policies to know: alone it reads.
     pub fn ceiling(&self) -> Option<Effect> {

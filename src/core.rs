@@ -16,6 +16,7 @@ pub mod notice;
 pub mod policy;
 pub mod principal;
 pub mod quantity;
+pub mod quota;
 pub mod refusal;
 pub mod report;
 pub mod request;

@@ -14,6 +14,7 @@ pub mod tools;
 mod experimental;
 mod person;
 mod stdio;
+mod tally;
 mod tasks;
 
 use std::sync::Arc;
@@ -39,9 +40,10 @@ use crate::mcp::experimental::Kept;
 use crate::mcp::person::{Abilities, Offers};
 use crate::mcp::tasks::Runs;
 use crate::mcp::tools::Tool;
+pub use tally::Tally;
 
 /// The largest message from a client, in bytes: a statement with all its parameters fits.
-const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+pub const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The MCP server of one process.
 #[derive(Clone, Debug)]
@@ -56,6 +58,7 @@ pub struct Server {
     offers: Arc<Offers>,
     runs: Runs,
     kept: Arc<Kept>,
+    tally: Arc<Tally>,
     alone: Arc<[Listed]>,
     with_people: Arc<[Listed]>,
 }
@@ -82,9 +85,15 @@ impl Server {
             offers: Arc::default(),
             runs: Runs::default(),
             kept: Arc::default(),
+            tally: Arc::default(),
             alone: alone.map(|tool| list(tool, writes)).collect(),
             with_people: of_all.map(|tool| list(tool, true)).collect(),
         }
+    }
+
+    /// What came of the calls of this server and of its likes: `ok`, `waits` (for a person), or a refusal's code.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// The same for clients in the hands of the user in person, who has to be known by more than

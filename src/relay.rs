@@ -4,10 +4,14 @@
 //! again by the agent, which believes it nothing but its signature.
 
 mod agents;
+mod certificates;
 mod clients;
+mod limits;
 mod listen;
+mod metrics;
 
-pub use listen::{Tls, serve};
+pub use certificates::{Certificates, Tls};
+pub use listen::serve;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,15 +46,18 @@ pub struct Relay {
     fleet: Arc<Fleet>,
     clients: Clients,
     strangers: Arc<Semaphore>,
+    certificates: Option<Arc<Certificates>>,
     closing: CancellationToken,
 }
 
 impl Relay {
-    /// Puts the faces before what decides. `hosts` are the names that clients may ask for.
+    /// Puts the faces before what decides. `hosts` are the names that clients may ask for. Without
+    /// `certificates` there is no TLS.
     pub fn new(
         (state, members): (Folder, Members),
         fleet: Arc<Fleet>,
         (server, hosts): (Server, Vec<String>),
+        certificates: Option<Certificates>,
         closing: CancellationToken,
     ) -> Self {
         Self {
@@ -59,6 +66,7 @@ impl Relay {
             fleet,
             clients: Clients::new(server, hosts),
             strangers: Arc::new(Semaphore::new(STRANGERS)),
+            certificates: certificates.map(Arc::new),
             closing,
         }
     }

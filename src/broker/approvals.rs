@@ -22,7 +22,7 @@ use filing::Filing;
 pub use owned::{own, resumed, to_decide};
 pub use words::{PAGE, needs, standing, unknown};
 
-/// Requests of one requester that may wait at the same time.
+/// Requests of one requester that may wait at the same time, where no key says so.
 const MOST_WAITING: u64 = 50;
 
 /// Files work that needs people.
@@ -89,13 +89,23 @@ pub(super) async fn file_judged(
 
 /// Whoever has many requests waiting files no more: people would drown, and so would the store.
 async fn not_too_many(broker: &Broker, caller: &Caller) -> Result<(), Refusal> {
-    let waiting = requests::waiting(&broker.state, Some(&caller.principal)).await?;
-    if waiting < MOST_WAITING {
+    // A key's client names itself, and is counted under every name.
+    let (waiting, most) = match &caller.rights {
+        Some(rights) => (
+            requests::waiting_of_all(&broker.state, &caller.principal).await?,
+            u64::from(rights.allowance.waiting),
+        ),
+        None => (
+            requests::waiting(&broker.state, Some(&caller.principal)).await?,
+            MOST_WAITING,
+        ),
+    };
+    if waiting < most {
         return Ok(());
     }
     Err(Refusal::new(
-        Code::ApprovalRequired,
-        format!("{MOST_WAITING} requests of yours wait for people already"),
+        Code::LimitReached,
+        format!("{waiting} requests of yours wait for people already, and no more than {most} may"),
     )
     .hint("`request` with action `cancel` takes back those that are no longer wanted"))
 }

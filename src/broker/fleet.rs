@@ -7,7 +7,7 @@ mod asking;
 mod run;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ const WAITING: usize = 256;
 const MOST_SLOTS: u32 = 1_024;
 /// Page handles that are remembered; the oldest is forgotten first.
 const HANDLES: usize = 4_096;
+
+/// No clock is so far off.
+const UNHEARD: i64 = i64::MIN;
 
 /// The executors of one relay.
 #[derive(Debug)]
@@ -71,6 +74,8 @@ pub struct Connected {
     next: AtomicU64,
     /// Whether it takes nothing new.
     draining: AtomicBool,
+    /// How far its clock is before ours, in milliseconds; [`UNHEARD`] before its first beat.
+    clock: AtomicI64,
     /// Fires when it is gone, or has to go.
     pub gone: CancellationToken,
 }
@@ -125,6 +130,7 @@ impl Fleet {
             calls: Mutex::default(),
             next: AtomicU64::new(1),
             draining: AtomicBool::new(false),
+            clock: AtomicI64::new(UNHEARD),
             gone: CancellationToken::new(),
         });
         let mut inside = self.lock();
@@ -181,6 +187,18 @@ impl Fleet {
             .iter()
             .filter(|(_, known)| known.connected.as_ref().is_some_and(|now| now.takes_work()));
         here.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// The agents that are there, and how far each one's clock is before ours, in milliseconds, if it was heard.
+    pub fn clocks(&self) -> Vec<(AgentId, Option<i64>)> {
+        let inside = self.lock();
+        let here = inside.agents.iter();
+        let here = here.filter_map(|(id, known)| Some((id, known.connected.as_ref()?)));
+        here.map(|(id, connected)| {
+            let clock = connected.clock.load(Ordering::Relaxed);
+            (id.clone(), Some(clock).filter(|clock| *clock != UNHEARD))
+        })
+        .collect()
     }
 
     /// The targets of all agents, there or not.
@@ -253,6 +271,9 @@ impl Fleet {
 impl Connected {
     fn takes_work(&self) -> bool {
         !self.gone.is_cancelled() && !self.draining.load(Ordering::Relaxed)
+    /// Keeps how far its clock is before ours, in milliseconds.
+    pub fn clock_is(&self, before_ms: i64) {
+        self.clock.store(before_ms, Ordering::Relaxed);
     }
 }
 

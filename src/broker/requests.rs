@@ -58,6 +58,15 @@ pub async fn waiting(state: &State, requester: Option<&Principal>) -> Result<u64
     Ok(count??)
 }
 
+/// How many requests wait for people now, of all clients of the one whose this requester is.
+pub async fn waiting_of_all(state: &State, requester: &Principal) -> Result<u64, Refusal> {
+    let (state, requester) = (state.clone(), requester.clone());
+    let count = move || state.requests().waiting_of_all(&requester);
+    let count = tokio::task::spawn_blocking(count).await;
+    let count = count.map_err(|_| Refusal::new(Code::Internal, "the requests could not be read"));
+    Ok(count??)
+}
+
 /// One request with its document and values. Blocks.
 ///
 /// Refused where the record was changed by hand so that its parts are no longer about one thing.

@@ -65,9 +65,16 @@ pub async fn submit(
     cancel: CancellationToken,
 ) -> Result<Submitted, Refusal> {
     // Given back on return: whoever waits for people keeps nobody from working.
-    let _turn = broker.turns.take(caller, &cancel).await?;
     let request = broker.ids.request();
     let draft = |kind| broker.draft(kind, caller).request(&request);
+    let _turn = match broker.turns.take(caller, &cancel).await {
+        Ok(turn) => turn,
+        Err(refusal) => {
+            let refused = draft(EventKind::RequestRefused);
+            broker.record_refusal(refused, &refusal).await?;
+            return Err(refusal);
+        }
+    };
     let target = broker.target(ask.target.as_deref());
     let prepared = match prepare(broker, &request, ask, Purpose::Run).await {
         Ok(prepared) => prepared,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::Caller;
+use crate::broker::{Caller, Rights};
 use crate::core::refusal::{Code, Refusal};
 
 /// Statements of one OS user's clients under way at the same time; more wait for their turn.
@@ -20,10 +20,15 @@ pub struct Turns(Mutex<HashMap<String, Arc<Semaphore>>>);
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub(super) struct Turn {
+    #[expect(dead_code, reason = "held for its drop")]
+    user: OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "held for its drop")]
+    key: Option<OwnedSemaphorePermit>,
+}
 
 impl Turns {
-    /// Waits for a turn, for as long as the caller does.
+    /// Waits for a turn, for as long as the caller does. Refused where their key has as many as it may.
     pub(super) async fn take(
         &self,
         caller: &Caller,
@@ -35,9 +40,10 @@ impl Turns {
                 "the call was cancelled before its turn came",
             )
         };
+        let key = caller.rights.as_ref().map(Rights::room).transpose()?;
         let turns = self.of(caller);
         tokio::select! {
-            turn = turns.acquire_owned() => turn.map(Turn).map_err(|_| gone()),
+            turn = turns.acquire_owned() => turn.map(|user| Turn { user, key }).map_err(|_| gone()),
             () = cancel.cancelled() => Err(gone()),
         }
     }

@@ -14,10 +14,12 @@ use crate::cli::place::{Place, person};
 use crate::cli::{Exit, Failure, Shared, output, table};
 use crate::core::ids::AgentId;
 use crate::core::principal::{Principal, PrincipalKind};
+use crate::core::quota::Allowance;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::target::TargetName;
 use crate::core::time::Timestamp;
 use crate::store::Members;
+use crate::store::members::Wanted;
 use keys::KeysArgs;
 
 const EXAMPLES: &str = "\
@@ -60,6 +62,13 @@ struct ServeArgs {
     /// proxy on this machine or in its own network does the TLS
     #[arg(long, conflicts_with = "tls_certificate")]
     plain_http_on_the_network: bool,
+    /// Serve numbers for Prometheus at `/metrics` here, without a key: on this machine alone, unless
+    /// `--metrics-on-the-network` is given
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
+    /// Let whoever reaches the address of `--metrics` read them
+    #[arg(long, requires = "metrics")]
+    metrics_on_the_network: bool,
 }
 
 /// Who may come, and how a relay begins.
@@ -178,7 +187,13 @@ async fn init(shared: Shared) -> Result<Exit, Failure> {
     let desk = Desk::of(place)?;
     let admin = Principal::new(PrincipalKind::Human, desk.by.name());
     let roles = [crate::broker::ADMIN.to_owned()].into();
-    let issued = desk.members.issue((admin, roles), None, &desk.by).await;
+    let wanted = Wanted {
+        principal: admin,
+        roles,
+        allowance: Allowance::DEFAULT,
+        expires_ms: None,
+    };
+    let issued = desk.members.issue(wanted, &desk.by).await;
     let issued = desk.close(issued).await?;
     output::say(&format!(
         "The relay is made. This key of `{}` with the role `admin` is shown once:\n{}\n\

@@ -41,6 +41,8 @@ pub enum Code {
     ClockSkew,
     /// Somebody has frozen the agent: nothing new runs.
     Frozen,
+    /// The caller's key has as much under way, or waiting, as it may.
+    LimitReached,
     /// More than one statement in a call.
     MultipleStatements,
     /// No statement in the text.
@@ -100,6 +102,7 @@ impl Code {
             Self::Internal => "internal",
             Self::InvalidArgument => "invalid_argument",
             Self::InvalidParameter => "invalid_parameter",
+            Self::LimitReached => "limit_reached",
             Self::MultipleStatements => "multiple_statements",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::PageGone => "page_gone",

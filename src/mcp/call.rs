@@ -77,6 +77,11 @@ pub(super) async fn reply(
         }
     };
     drop(unanswered.disarm());
+    server.tally.count(match &answer {
+        Ok(Reply::Done(_)) => "ok",
+        Ok(Reply::Opens(_) | Reply::Task(..)) => "waits",
+        Err(refusal) => refusal.code.as_str(),
+    });
     Ok(answer)
 }
 

@@ -116,13 +116,21 @@ type Service = StreamableHttpService<Server, LocalSessionManager>;
 
 /// A service with sessions of its own.
 fn service(server: Server, config: StreamableHttpServerConfig) -> Service {
-    let sessions = Arc::new(LocalSessionManager::default());
+    service_with(server, config, Arc::default())
+}
+
+fn service_with(
+    server: Server,
+    config: StreamableHttpServerConfig,
+    sessions: Arc<LocalSessionManager>,
+) -> Service {
     StreamableHttpService::new(move || Ok(server.clone()), sessions, config)
 }
 
 /// Serving MCP to the holder of one API key, until the key is ended.
 pub struct Keyed {
     service: Service,
+    sessions: Arc<LocalSessionManager>,
     ended: CancellationToken,
 }
 
@@ -158,10 +166,17 @@ impl Keyed {
             .with_sse_keep_alive(Some(KEEP_ALIVE))
             .with_max_request_body_bytes(MESSAGE_BYTES)
             .with_cancellation_token(ended.clone());
+        let sessions = Arc::<LocalSessionManager>::default();
         Self {
-            service: service(server, config),
+            service: service_with(server, config, Arc::clone(&sessions)),
+            sessions,
             ended,
         }
+    }
+
+    /// How many sessions are open.
+    pub async fn sessions(&self) -> usize {
+        self.sessions.sessions.read().await.len()
     }
 
     /// Answers a request. What is still being answered when the key is ended is cut off.

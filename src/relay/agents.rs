@@ -224,6 +224,7 @@ async fn talk(
                     None => return Ok(()),
                     Some(FromAgent::Beat { sent_ms }) => {
                         let now_ms = relay.state.now().unix_ms();
+                        connected.clock_is(sent_ms.saturating_sub(now_ms));
                         say(socket, &FromRelay::Beaten { sent_ms, now_ms }).await?;
                     }
                     Some(FromAgent::Draining) => Fleet::leave(connected),

@@ -2,26 +2,27 @@
 //! somebody may take over what they send before it is known who they are.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
+use tokio_util::sync::CancellationToken;
 
-use crate::relay::{Relay, router};
+use crate::relay::certificates::Certificates;
+use crate::relay::{Relay, metrics, router};
 
 /// Connections at the same time.
 const CONNECTIONS: usize = 4_096;
+/// Connections of monitors at the same time.
+const MONITORS: usize = 16;
 /// How long TLS may take to be agreed on, and a head to come.
 const HEAD: Duration = Duration::from_secs(10);
 /// The largest head, in bytes.
@@ -31,56 +32,62 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long to wait after the system gave no connection.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Where a certificate and its key are, in PEM.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// The certificate, with those between it and the authority.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
+/// Where connections come in, and what they meet.
+struct Door {
+    listener: TcpListener,
+    router: Router,
+    certificates: Option<Arc<Certificates>>,
+    /// How many there may be at the same time.
+    most: usize,
+    closing: CancellationToken,
 }
 
-impl Tls {
-    /// Reads both files.
-    pub fn acceptor(&self) -> io::Result<TlsAcceptor> {
-        let wrong = |path: &Path, error: &dyn std::fmt::Display| {
-            io::Error::other(format!("`{}` cannot be used: {error}", path.display()))
-        };
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&self.certificate)
-            .map_err(|error| wrong(&self.certificate, &error))?
-            .collect();
-        let chain = chain.map_err(|error| wrong(&self.certificate, &error))?;
-        let key = PrivateKeyDer::from_pem_file(&self.key);
-        let key = key.map_err(|error| wrong(&self.key, &error))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|error| wrong(&self.key, &error))?;
-        Ok(TlsAcceptor::from(Arc::new(config)))
-    }
-}
-
-/// Serves until the relay closes; then open answers get a little time.
-pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<TlsAcceptor>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+/// Serves until the relay closes; then open answers get a little time. Numbers are served beside it, where
+/// there is a socket for them.
+pub async fn serve(relay: Arc<Relay>, listener: TcpListener, numbers: Option<TcpListener>) {
     let closing = relay.closing.clone();
     tokio::spawn(Arc::clone(&relay).watch());
+    if let Some(certificates) = &relay.certificates {
+        tokio::spawn(Arc::clone(certificates).watch(closing.clone()));
+    }
+    if let Some(listener) = numbers {
+        tokio::spawn(taken(Door {
+            listener,
+            router: metrics::router(Arc::clone(&relay)),
+            certificates: None,
+            most: MONITORS,
+            closing: closing.clone(),
+        }));
+    }
+    taken(Door {
+        listener,
+        router: router(Arc::clone(&relay)),
+        certificates: relay.certificates.clone(),
+        most: CONNECTIONS,
+        closing,
+    })
+    .await;
+    relay.clients.end_all();
+}
+
+/// Takes what comes.
+async fn taken(door: Door) {
+    let room = Arc::new(Semaphore::new(door.most));
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = closing.cancelled() => break,
+            accepted = door.listener.accept() => accepted,
+            () = door.closing.cancelled() => break,
         };
         match accepted {
             Ok((stream, _)) => {
                 let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
                     continue;
                 };
-                let (relay, tls) = (Arc::clone(&relay), tls.clone());
+                let (router, closing) = (door.router.clone(), door.closing.clone());
+                let tls = door.certificates.as_ref();
+                let tls = tls.map(|certificates| certificates.acceptor());
                 tokio::spawn(async move {
-                    if let Err(error) = connection(relay, (stream, tls), place).await {
+                    if let Err(error) = connection((router, closing), (stream, tls), place).await {
                         tracing::debug!(%error, "a connection ended");
                     }
                 });
@@ -91,16 +98,15 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<TlsAcce
             }
         }
     }
-    drop(listener);
-    let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+    drop(door.listener);
+    let all = u32::try_from(door.most).unwrap_or(u32::MAX);
     if timeout(GRACE, room.acquire_many(all)).await.is_err() {
         tracing::warn!("some connections did not end in time");
     }
-    relay.clients.end_all();
 }
 
 async fn connection(
-    relay: Arc<Relay>,
+    (router, closing): (Router, CancellationToken),
     (stream, tls): (TcpStream, Option<TlsAcceptor>),
     _place: OwnedSemaphorePermit,
 ) -> io::Result<()> {
@@ -112,8 +118,7 @@ async fn connection(
             Either::Right(agreed.map_err(|_| io::ErrorKind::TimedOut)??)
         }
     };
-    let closing = relay.closing.clone();
-    let service = TowerToHyperService::new(router(relay));
+    let service = TowerToHyperService::new(router);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)

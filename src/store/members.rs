@@ -14,7 +14,7 @@ use ring::hmac;
 use rusqlite::Connection;
 
 pub use agents::{Joined, Member};
-pub use api_keys::{ApiKey, Holder, Issued};
+pub use api_keys::{ApiKey, Holder, Issued, Wanted};
 
 use crate::core::refusal::Refusal;
 use crate::core::time::Clock;
@@ -23,10 +23,13 @@ use crate::store::error::StoreError;
 use crate::store::keys::{self, random};
 use crate::store::{State, folder};
 
-/// The one migration there is.
-const SCHEMA: &str = include_str!("members/0001.sql");
+/// The migrations, the oldest first: after the first the format is 1, and so on.
+const MIGRATIONS: [&str; 2] = [
+    include_str!("members/0001.sql"),
+    include_str!("members/0002.sql"),
+];
 /// The format of the file.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// The members of one relay. Clones share the connection.
 #[derive(Clone)]
@@ -104,7 +107,11 @@ impl Members {
             });
         }
         if found < FORMAT {
-            let make = format!("begin immediate; {SCHEMA} pragma user_version = {FORMAT}; commit;");
+            let known = usize::try_from(found).unwrap_or(0);
+            let missing = MIGRATIONS.iter().skip(known).copied();
+            let missing = missing.collect::<String>();
+            let make =
+                format!("begin immediate; {missing} pragma user_version = {FORMAT}; commit;");
             patiently(|| connection.execute_batch(&make)).map_err(|error| failed(&error))?;
         }
         let pepper = keys::pepper(state.folder())?;

@@ -158,6 +158,14 @@ impl Requests {
         Ok(self.read(|connection| list::waiting(connection, workspace, requester, now))?)
     }
 
+    /// How many requests wait for people now, of all clients of the one whose this requester is. Blocks, like
+    /// [`Requests::get`].
+    pub fn waiting_of_all(&self, requester: &Principal) -> Result<u64, RequestError> {
+        let workspace = &self.inner.workspace;
+        let now = self.inner.clock.now();
+        Ok(self.read(|connection| list::waiting_of_all(connection, workspace, requester, now))?)
+    }
+
     /// The values of a request's parameters: there from its filing to its end, if it has any.
     /// Blocks, like [`Requests::get`].
     pub fn values(&self, id: &RequestId) -> Result<Option<Values>, RequestError> {

@@ -2,9 +2,13 @@
 //! API keys over HTTP.
 
 mod bridge;
+mod certificates;
 mod hostile;
 mod keys;
+mod limits;
 mod lost;
+mod metrics;
 mod rig;
 mod setup;
+mod slow;
 mod work;

@@ -11,7 +11,8 @@ use crate::cli::{Exit, Failure, Shared, output, table};
 use crate::core::policy::principals::is_name;
 use crate::core::principal::Principal;
 use crate::core::quantity;
-use crate::store::members::Issued;
+use crate::core::quota::Allowance;
+use crate::store::members::{Issued, Wanted};
 
 /// What to do with API keys.
 #[derive(Args, Debug)]
@@ -55,6 +56,28 @@ struct CreateArgs {
     /// How long it counts: a time with its unit, such as `90d`
     #[arg(long, value_name = "TIME", value_parser = duration)]
     expires_in: Option<i64>,
+    /// Requests that it may make in a minute; more are answered with 429
+    #[arg(long, value_name = "N", default_value_t = Allowance::DEFAULT.per_minute, value_parser = at_least_one())]
+    per_minute: u32,
+    /// Bytes of answers that it may fetch in a minute, such as `64MiB`; then 429, until they are worked off
+    #[arg(long, value_name = "SIZE", default_value = "1024MiB", value_parser = size)]
+    bytes_per_minute: u64,
+    /// Statements that it may have under way at the same time
+    #[arg(long, value_name = "N", default_value_t = Allowance::DEFAULT.at_once, value_parser = at_least_one())]
+    at_once: u32,
+    /// Requests of its holder that may wait for people at the same time
+    #[arg(long, value_name = "N", default_value_t = Allowance::DEFAULT.waiting, value_parser = at_least_one())]
+    waiting: u32,
+}
+
+/// A number that leaves something to do, and that a semaphore can count.
+fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=1_000_000)
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let size = quantity::bytes(text).filter(|size| (1..=1 << 50).contains(size));
+    size.ok_or_else(|| "expected a size of at least one byte, such as `64MiB`".to_owned())
 }
 
 fn principal(text: &str) -> Result<Principal, String> {
@@ -101,8 +124,18 @@ pub(super) async fn run(args: KeysArgs, shared: Shared) -> Result<Exit, Failure>
             let roles: BTreeSet<String> = args.roles.into_iter().collect();
             let now = desk.place.state.now().unix_ms();
             let expires = args.expires_in.map(|life| now.saturating_add(life));
-            let whose = (args.holder, roles);
-            let issued = desk.members.issue(whose, expires, &desk.by).await;
+            let wanted = Wanted {
+                principal: args.holder,
+                roles,
+                allowance: Allowance {
+                    per_minute: args.per_minute,
+                    bytes_per_minute: args.bytes_per_minute,
+                    at_once: args.at_once,
+                    waiting: args.waiting,
+                },
+                expires_ms: expires,
+            };
+            let issued = desk.members.issue(wanted, &desk.by).await;
             show(&desk.close(issued).await?)?;
         }
         Command::Rotate { id, overlap } => {
@@ -117,36 +150,43 @@ pub(super) async fn run(args: KeysArgs, shared: Shared) -> Result<Exit, Failure>
                 key.id, key.principal
             ))?;
         }
-        Command::List => {
-            let now = desk.place.state.now().unix_ms();
-            let keys = desk.members.api_keys().await;
-            let keys = desk.close(keys).await?;
-            let head = [
-                "KEY",
-                "OF",
-                "ROLES",
-                "MADE",
-                "LAST USED",
-                "EXPIRES",
-                "COUNTS",
-            ];
-            let rows = keys.into_iter().map(|key| {
-                let counts = if key.counts(now) { "yes" } else { "no" };
-                let roles: Vec<_> = key.roles.into_iter().collect();
-                [
-                    key.id,
-                    key.principal.to_string(),
-                    roles.join(","),
-                    time(Some(key.created_ms)),
-                    time(key.used_ms),
-                    time(key.expires_ms),
-                    counts.to_owned(),
-                ]
-            });
-            output::say(&table::table(head, rows.collect()))?;
-        }
+        Command::List => list(desk).await?,
     }
     Ok(Exit::Done)
+}
+
+async fn list(desk: Desk) -> Result<(), Failure> {
+    let now = desk.place.state.now().unix_ms();
+    let keys = desk.members.api_keys().await;
+    let keys = desk.close(keys).await?;
+    let head = [
+        "KEY",
+        "OF",
+        "ROLES",
+        "MADE",
+        "LAST USED",
+        "EXPIRES",
+        "PER MINUTE",
+        "AT ONCE",
+        "COUNTS",
+    ];
+    let rows = keys.into_iter().map(|key| {
+        let counts = if key.counts(now) { "yes" } else { "no" };
+        let roles: Vec<_> = key.roles.into_iter().collect();
+        [
+            key.id,
+            key.principal.to_string(),
+            roles.join(","),
+            time(Some(key.created_ms)),
+            time(key.used_ms),
+            time(key.expires_ms),
+            key.allowance.per_minute.to_string(),
+            key.allowance.at_once.to_string(),
+            counts.to_owned(),
+        ]
+    });
+    output::say(&table::table(head, rows.collect()))?;
+    Ok(())
 }
 
 /// The one time that a key is shown: alone on standard output, so that it can be piped to where it is kept.

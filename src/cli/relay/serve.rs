@@ -19,13 +19,14 @@ use crate::core::audit::{Draft, EventKind};
 use crate::core::level::Level;
 use crate::core::refusal::{Code, Refusal};
 use crate::mcp::Server;
-use crate::relay::{self, Relay, Tls};
+use crate::relay::{self, Certificates, Relay, Tls};
 
 /// How long a call waits for a person.
 const APPROVAL_WAIT: Duration = Duration::from_secs(45);
 
 pub(super) async fn run(args: ServeArgs, shared: Shared) -> Result<Exit, Failure> {
     refuse_plain(&args)?;
+    refuse_open_numbers(&args)?;
     let around = Surroundings::of_process();
     let flags = shared.into_flags(Databases::default());
     let [policy, _] = config::load_policies(&flags, &around)?;
@@ -55,9 +56,27 @@ fn refuse_plain(args: &ServeArgs) -> Result<(), Failure> {
     ))
 }
 
+/// Numbers are given to whoever asks for them.
+fn refuse_open_numbers(args: &ServeArgs) -> Result<(), Failure> {
+    let Some(at) = args.metrics else {
+        return Ok(());
+    };
+    if at.ip().is_loopback() || args.metrics_on_the_network {
+        return Ok(());
+    }
+    let sentence = format!(
+        "{} is reached by others, and numbers are read without a key",
+        at.ip()
+    );
+    Err(Failure::Misused(
+        Refusal::new(Code::InvalidArgument, sentence)
+            .hint("name an address of this machine such as 127.0.0.1:7331, or add `--metrics-on-the-network`"),
+    ))
+}
+
 async fn served(desk: &Desk, args: ServeArgs, policy: Option<PathBuf>) -> Result<(), Failure> {
     let tls = match (args.tls_certificate, args.tls_key) {
-        (Some(certificate), Some(key)) => Some(Tls { certificate, key }.acceptor()?),
+        (Some(certificate), Some(key)) => Some(Certificates::open(Tls { certificate, key })?),
         _ => None,
     };
     let state = &desk.place.state;
@@ -76,6 +95,13 @@ async fn served(desk: &Desk, args: ServeArgs, policy: Option<PathBuf>) -> Result
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.map_err(|error| cannot_listen(args.listen, &error))?;
     let address = listener.local_addr()?;
+    let numbers = match args.metrics {
+        Some(at) => {
+            let bound = TcpListener::bind(at).await;
+            Some(bound.map_err(|error| cannot_listen(at, &error))?)
+        }
+        None => None,
+    };
     let event = |kind| Draft::new(clock.now(), kind).text("version", env!("CARGO_PKG_VERSION"));
     let started = event(EventKind::ServerStarted).text("relay", &address.to_string());
     state.log().append(started).await.map_err(Refusal::from)?;
@@ -98,10 +124,14 @@ async fn served(desk: &Desk, args: ServeArgs, policy: Option<PathBuf>) -> Result
     hosts.extend(args.hosts);
     let server = Server::new(Arc::new(broker), "");
     let members = (state.clone(), desk.members.clone());
-    let relay = Relay::new(members, fleet, (server, hosts), closing);
     let scheme = if tls.is_some() { "https" } else { "http" };
+    let relay = Relay::new(members, fleet, (server, hosts), tls, closing);
     output::say(&format!("The relay serves {scheme}://{address}/mcp."))?;
-    relay::serve(Arc::new(relay), listener, tls).await;
+    if let Some(numbers) = &numbers {
+        let at = numbers.local_addr()?;
+        output::say(&format!("Its numbers are at http://{at}/metrics."))?;
+    }
+    relay::serve(Arc::new(relay), listener, numbers).await;
     state.log().append_soon(event(EventKind::ServerStopped));
     Ok(())
 }

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 use crate::core::audit::{Draft, EventKind};
 use crate::core::principal::Principal;
+use crate::core::quota::Allowance;
 use crate::core::refusal::{Code, Refusal};
 use crate::store::members::{Members, Secret};
 
@@ -14,6 +15,10 @@ use crate::store::members::{Members, Secret};
 const PREFIX: &str = "skey";
 /// How exactly it is known when a key was last used, in milliseconds.
 const USED_EVERY_MS: i64 = 60_000;
+
+/// What [`read`] reads.
+const COLUMNS: &str = "id, principal, roles, created_ms, expires_ms, used_ms, revoked_ms, \
+                       per_minute, bytes_per_minute, at_once, waiting";
 
 /// A key as it may be shown.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,6 +29,8 @@ pub struct ApiKey {
     pub principal: Principal,
     /// Their roles.
     pub roles: BTreeSet<String>,
+    /// What it may use.
+    pub allowance: Allowance,
     /// When it was made, unix milliseconds.
     pub created_ms: i64,
     /// From when on it counts no more.
@@ -32,6 +39,19 @@ pub struct ApiKey {
     pub used_ms: Option<i64>,
     /// When it was revoked.
     pub revoked_ms: Option<i64>,
+}
+
+/// What a new key shall be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Wanted {
+    /// Who acts by it.
+    pub principal: Principal,
+    /// Their roles.
+    pub roles: BTreeSet<String>,
+    /// What it may use.
+    pub allowance: Allowance,
+    /// From when on it counts no more, unix milliseconds.
+    pub expires_ms: Option<i64>,
 }
 
 /// A key that was made just now: the only time that its secret is to be had.
@@ -52,6 +72,8 @@ pub struct Holder {
     pub principal: Principal,
     /// Their roles.
     pub roles: BTreeSet<String>,
+    /// What the key may use.
+    pub allowance: Allowance,
 }
 
 impl ApiKey {
@@ -64,19 +86,15 @@ impl ApiKey {
 
 impl Members {
     /// Makes a key, recorded as done by `by`.
-    pub async fn issue(
-        &self,
-        (principal, roles): (Principal, BTreeSet<String>),
-        expires_ms: Option<i64>,
-        by: &Principal,
-    ) -> Result<Issued, Refusal> {
+    pub async fn issue(&self, wanted: Wanted, by: &Principal) -> Result<Issued, Refusal> {
         let secret = Secret::new()?;
         let key = ApiKey {
             id: secret.id.clone(),
-            principal,
-            roles,
+            principal: wanted.principal,
+            roles: wanted.roles,
+            allowance: wanted.allowance,
             created_ms: self.now_ms(),
-            expires_ms,
+            expires_ms: wanted.expires_ms,
             used_ms: None,
             revoked_ms: None,
         };
@@ -85,21 +103,30 @@ impl Members {
             .by(by)
             .text("key", &key.id)
             .text("for", &key.principal.to_string())
-            .text("roles", &roles);
+            .text("roles", &roles)
+            .number("per_minute", u64::from(key.allowance.per_minute))
+            .number("bytes_per_minute", key.allowance.bytes_per_minute)
+            .number("at_once", u64::from(key.allowance.at_once))
+            .number("waiting", u64::from(key.allowance.waiting));
         self.inner.state.log().append(draft).await?;
         let mac = self.mac(PREFIX, &secret);
         let row = key.clone();
         self.with(move |_, connection| {
             connection.execute(
-                "insert into api_keys (id, principal, roles, mac, created_ms, expires_ms)
-                 values (?1, ?2, ?3, ?4, ?5, ?6)",
+                "insert into api_keys (id, principal, roles, mac, created_ms, expires_ms,
+                                       per_minute, bytes_per_minute, at_once, waiting)
+                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 params![
                     row.id,
                     row.principal.to_string(),
                     roles,
                     mac,
                     row.created_ms,
-                    row.expires_ms
+                    row.expires_ms,
+                    row.allowance.per_minute,
+                    i64::try_from(row.allowance.bytes_per_minute).unwrap_or(i64::MAX),
+                    row.allowance.at_once,
+                    row.allowance.waiting,
                 ],
             )
         })
@@ -118,9 +145,11 @@ impl Members {
         };
         self.with(move |members, connection| {
             let found = connection
-                .prepare_cached("select mac, id, principal, roles, created_ms, expires_ms, used_ms, revoked_ms from api_keys where id = ?1")?
+                .prepare_cached(&format!(
+                    "select {COLUMNS}, mac from api_keys where id = ?1"
+                ))?
                 .query_row([&secret.id], |row| {
-                    Ok((row.get::<_, Vec<u8>>(0)?, read(row, 1)?))
+                    Ok((row.get::<_, Vec<u8>>("mac")?, read(row)?))
                 })
                 .optional()?;
             let now = members.now_ms();
@@ -138,6 +167,7 @@ impl Members {
                 id: key.id,
                 principal: key.principal,
                 roles: key.roles,
+                allowance: key.allowance,
             }))
         })
         .await
@@ -191,7 +221,13 @@ impl Members {
         };
         let life = key.expires_ms.map(|expires| expires - key.created_ms);
         let expires = life.map(|life| now.saturating_add(life));
-        let issued = self.issue((key.principal, key.roles), expires, by).await?;
+        let wanted = Wanted {
+            principal: key.principal,
+            roles: key.roles,
+            allowance: key.allowance,
+            expires_ms: expires,
+        };
+        let issued = self.issue(wanted, by).await?;
         self.revoke(id, Some(now.saturating_add(overlap_ms)), by)
             .await?;
         Ok(issued)
@@ -199,11 +235,9 @@ impl Members {
 }
 
 fn all(connection: &Connection) -> rusqlite::Result<Vec<ApiKey>> {
-    let mut statement = connection.prepare_cached(
-        "select id, principal, roles, created_ms, expires_ms, used_ms, revoked_ms
-         from api_keys order by created_ms, id",
-    )?;
-    let rows = statement.query_map((), |row| read(row, 0))?;
+    let sql = format!("select {COLUMNS} from api_keys order by created_ms, id");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map((), read)?;
     Ok(rows
         .collect::<rusqlite::Result<Vec<_>>>()?
         .into_iter()
@@ -211,22 +245,35 @@ fn all(connection: &Connection) -> rusqlite::Result<Vec<ApiKey>> {
         .collect())
 }
 
-/// A row from its id on; nothing where somebody has put in what is no principal.
-fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<ApiKey>> {
-    let principal: String = row.get(first + 1)?;
-    let roles: String = row.get(first + 2)?;
+/// A row; nothing where somebody has put in what is no principal.
+fn read(row: &Row<'_>) -> rusqlite::Result<Option<ApiKey>> {
+    let principal: String = row.get("principal")?;
+    let roles: String = row.get("roles")?;
     let Ok(principal) = Principal::try_from(principal) else {
         return Ok(None);
     };
     let roles = roles.split(',').filter(|role| !role.is_empty());
+    let usual = Allowance::DEFAULT;
+    let or = |column: &str, usual| {
+        let kept: rusqlite::Result<Option<u32>> = row.get(column);
+        kept.map(|kept| kept.unwrap_or(usual))
+    };
+    let bytes: Option<i64> = row.get("bytes_per_minute")?;
+    let bytes = bytes.and_then(|bytes| u64::try_from(bytes).ok());
     Ok(Some(ApiKey {
-        id: row.get(first)?,
+        id: row.get("id")?,
         principal,
         roles: roles.map(str::to_owned).collect(),
-        created_ms: row.get(first + 3)?,
-        expires_ms: row.get(first + 4)?,
-        used_ms: row.get(first + 5)?,
-        revoked_ms: row.get(first + 6)?,
+        allowance: Allowance {
+            per_minute: or("per_minute", usual.per_minute)?,
+            bytes_per_minute: bytes.unwrap_or(usual.bytes_per_minute),
+            at_once: or("at_once", usual.at_once)?,
+            waiting: or("waiting", usual.waiting)?,
+        },
+        created_ms: row.get("created_ms")?,
+        expires_ms: row.get("expires_ms")?,
+        used_ms: row.get("used_ms")?,
+        revoked_ms: row.get("revoked_ms")?,
     }))
 }
 

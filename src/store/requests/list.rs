@@ -249,6 +249,22 @@ pub(super) fn waiting(
     Ok(u64::try_from(count).unwrap_or_default())
 }
 
+/// Of everybody of the same kind whose name is the user's, alone or with a client's behind a `/`.
+pub(super) fn waiting_of_all(
+    connection: &Connection,
+    workspace: &str,
+    requester: &Principal,
+    now: Timestamp,
+) -> rusqlite::Result<u64> {
+    let whole = Principal::new(requester.kind(), requester.os_user()).to_string();
+    let sql = "select count(*) from requests where workspace = $1 and status = 'pending' \
+         and due_at > $2 and (requester = $3 or substr(requester, 1, length($3) + 1) = $3 || '/')";
+    let mut statement = connection.prepare_cached(sql)?;
+    let values = rusqlite::params![workspace, now.unix_ms(), whole];
+    let count: i64 = statement.query_row(values, |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
 fn equals(column: &'static str, place: usize) -> String {
     format!(" and {column} = ${place}")
 }

@@ -26,6 +26,8 @@ pub(super) const UPDATE: &str = "UPDATE products SET price = $1 WHERE name = $2"
 pub(super) struct Fleet {
     pub(super) folder: TempDir,
     pub(super) port: u16,
+    /// What the relay is started with besides.
+    pub(super) besides: Vec<String>,
     relay: Option<Running>,
     agent: Option<Running>,
     /// The key of a developer's model.
@@ -45,7 +47,13 @@ impl Drop for Running {
 impl Fleet {
     /// A relay and an agent that has joined it, both ready. Ada is trusted by both.
     pub(super) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, with a relay that is started with this besides.
+    pub(super) async fn start_with(besides: &[&str]) -> Self {
         let mut fleet = Self::alone();
+        fleet.besides = besides.iter().map(ToString::to_string).collect();
         for name in ["relay", "agent"] {
             let state = State::open(&fleet.path(name), Arc::new(SystemClock)).unwrap();
             state.install_trust(trust()).await.unwrap();
@@ -61,6 +69,7 @@ impl Fleet {
         let mut fleet = Self {
             folder: TempDir::new().unwrap(),
             port: 0,
+            besides: Vec::new(),
             relay: None,
             agent: None,
             key: String::new(),
@@ -123,6 +132,7 @@ impl Fleet {
     pub(super) fn start_relay(&mut self) {
         let listen = format!("127.0.0.1:{}", self.port);
         let mut command = self.command(&["relay", "--listen", &listen], "relay");
+        command.args(&self.besides);
         let (child, said) = begun(command.stdout(Stdio::piped()));
         self.relay = Some(Running(child));
         let port = said.trim_end_matches("/mcp.").rsplit(':').next().unwrap();
@@ -187,11 +197,21 @@ impl Fleet {
 
     /// Calls a tool with a key, by the newer protocol.
     pub(super) async fn call_with(&self, key: &str, tool: &str, arguments: &Value) -> Answer {
+        self.call_as((key, "raw"), tool, arguments).await
+    }
+
+    /// The same, of a client that calls itself so.
+    pub(super) async fn call_as(
+        &self,
+        (key, client): (&str, &str),
+        tool: &str,
+        arguments: &Value,
+    ) -> Answer {
         let message = json!({
             "jsonrpc": "2.0", "id": 1, "method": "tools/call",
             "params": {"name": tool, "arguments": arguments, "_meta": {
                 "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
+                "io.modelcontextprotocol/clientInfo": {"name": client, "version": "1"},
                 "io.modelcontextprotocol/clientCapabilities": {},
             }},
         });
