@@ -271,6 +271,8 @@ impl Fleet {
 impl Connected {
     fn takes_work(&self) -> bool {
         !self.gone.is_cancelled() && !self.draining.load(Ordering::Relaxed)
+    }
+
     /// Keeps how far its clock is before ours, in milliseconds.
     pub fn clock_is(&self, before_ms: i64) {
         self.clock.store(before_ms, Ordering::Relaxed);
