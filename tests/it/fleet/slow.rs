@@ -50,7 +50,7 @@ fn whoever_is_slow_or_endless_is_cut_off() {
 
     let long = format!(
         "GET /healthz HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
-        "x".repeat(70_000)
+        "x".repeat(500_000)
     );
     let (said, _) = dribble(port, &long, "");
     assert!(
