@@ -19,13 +19,7 @@ impl Request {
         lapses: Timestamp,
         now: Timestamp,
     ) -> Result<Change, InvalidTransition> {
-        let order = Order {
-            token,
-            at: now,
-            lapses,
-            away: false,
-        };
-        self.order(order, now)
+        self.order((token, false), lapses, now)
     }
 
     /// Like [`Request::dispatch`], to an agent that keeps its own journal elsewhere: a token of which nothing
@@ -36,16 +30,21 @@ impl Request {
         lapses: Timestamp,
         now: Timestamp,
     ) -> Result<Change, InvalidTransition> {
+        self.order((token, true), lapses, now)
+    }
+
+    fn order(
+        self,
+        (token, away): (TokenId, bool),
+        lapses: Timestamp,
+        now: Timestamp,
+    ) -> Result<Change, InvalidTransition> {
         let order = Order {
             token,
             at: now,
             lapses,
-            away: true,
+            away,
         };
-        self.order(order, now)
-    }
-
-    fn order(self, order: Order, now: Timestamp) -> Result<Change, InvalidTransition> {
         let request = self.as_of(now);
         let State::Approved(approval) = &request.state else {
             return Err(wrong(&request.state, "approved", "dispatched"));
