@@ -85,6 +85,9 @@ have_libclang() {
     /usr/lib64/llvm*/lib/libclang*.so* /usr/local/lib/libclang*.so* /opt/homebrew/opt/llvm/lib/libclang.dylib \
     /usr/local/opt/llvm/lib/libclang.dylib /Library/Developer/CommandLineTools/usr/lib/libclang.dylib \
     /Applications/Xcode.app/Contents/Developer/Toolchains/XcodeDefault.xctoolchain/usr/lib/libclang.dylib; do
+    case $file in
+      */libclang-cpp*) continue ;; # LLVM's C++ library, which bindgen cannot use
+    esac
     [ -e "$file" ] && return 0
   done
   return 1
