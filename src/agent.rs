@@ -8,8 +8,16 @@ pub mod pages;
 pub mod spool;
 
 mod assess;
+mod capability;
+mod changed;
+pub mod drift;
+mod ledger;
 mod policy;
+mod reading;
 mod record;
+pub mod rehearse;
+mod repeated;
+mod vectors;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -17,10 +25,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use tokio::sync::{RwLock, oneshot};
+use tokio::sync::{Notify, RwLock, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::core::approval::{Backing, Defences, Executing, approvals, check_backing};
+use crate::capabilities::Capabilities;
+use crate::core::approval::{Backing, Defences, Executing, Purpose, approvals, check_backing};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::AgentId;
 use crate::core::policy::{Judgement, Principals};
@@ -30,15 +39,22 @@ use crate::core::review::Settings;
 use crate::core::signer::Vote;
 use crate::core::statement::{Effect, Statement};
 use crate::core::target::Target;
-use crate::core::time::Clock;
-use crate::core::token::{Claims, VerifiedToken, Verifier};
+use crate::core::time::{Clock, Timestamp};
+use crate::core::token::{Claims, VerifiedToken};
 use crate::core::work::Work;
 use crate::exec::{Executor, ParsePool};
 use crate::policies::Policies;
-use crate::store::{Dispatched, Start, State, StoreError};
+use crate::store::{BeginError, Dispatched, Start, State, StoreError};
 
-pub use crate::core::report::{Assessment, Cut, Report, Truncated};
+pub use crate::core::report::{Assessment, Cut, PartReport, Report, Truncated};
 pub use pages::Pages;
+
+pub use capability::takes_free_sql;
+pub use vectors::can_have_vectors;
+
+use capability::Planned;
+use collect::Collected;
+use vectors::Vectors;
 
 /// One executor process: the targets it serves and everything it trusts.
 #[derive(Debug)]
@@ -48,6 +64,11 @@ pub struct Agent {
     state: State,
     pages: Arc<Pages>,
     policies: Arc<Policies>,
+    capabilities: BTreeMap<String, Arc<Capabilities>>,
+    changes: watch::Sender<u64>,
+    /// Has the capabilities looked at soon.
+    nudge: Arc<Notify>,
+    vectors: Arc<Vectors>,
     principals: Arc<Principals>,
     review: Settings,
     defences: Defences,
@@ -70,6 +91,10 @@ pub struct Parts {
     pub pages: Arc<Pages>,
     /// Its own policy.
     pub policies: Arc<Policies>,
+    /// What its targets offer by name, by target.
+    pub capabilities: BTreeMap<String, Arc<Capabilities>>,
+    /// Counts the changes of what they offer.
+    pub changes: watch::Sender<u64>,
     /// The roles and groups of those who ask.
     pub principals: Arc<Principals>,
     /// What becomes of what the review rules find.
@@ -88,7 +113,7 @@ pub enum Issuer {
     /// Those that its own state folder signs.
     Own,
     /// Those of the relay that it has joined, and no others.
-    Pinned(Verifier),
+    Joined,
 }
 
 /// Whoever looks on while something runs.
@@ -96,6 +121,8 @@ pub enum Issuer {
 pub struct Watch {
     /// Fires when nobody waits for a read any more.
     pub cancel: CancellationToken,
+    /// Fires when whatever it is has to stop, as far as it is not committed.
+    pub stop: CancellationToken,
     /// Told once the request is consumed and the intent on record.
     pub begun: Option<oneshot::Sender<()>>,
 }
@@ -104,6 +131,7 @@ impl From<CancellationToken> for Watch {
     fn from(cancel: CancellationToken) -> Self {
         Self {
             cancel,
+            stop: CancellationToken::new(),
             begun: None,
         }
     }
@@ -123,6 +151,15 @@ struct Judged {
     executor: Arc<Executor>,
     statement: Arc<Statement>,
     judgement: Judgement,
+    planned: Option<Planned>,
+}
+
+/// What the agent found work to be.
+struct Found {
+    planned: Option<Planned>,
+    statement: Arc<Statement>,
+    /// What of it may be seen elsewhere.
+    shown: Arc<Statement>,
 }
 
 impl From<Refusal> for NotRun {
@@ -143,6 +180,8 @@ impl Agent {
             state,
             pages,
             policies,
+            capabilities,
+            changes,
             principals,
             review,
             defences,
@@ -155,6 +194,10 @@ impl Agent {
             state,
             pages,
             policies,
+            capabilities,
+            changes,
+            nudge: Arc::default(),
+            vectors: Arc::default(),
             principals,
             review,
             defences,
@@ -222,15 +265,22 @@ impl Agent {
                 executor,
                 statement,
                 judgement,
+                planned,
             }) => {
                 let working = Arc::clone(&self.working).read_owned().await;
                 let agent = Arc::clone(self);
                 let task = tokio::spawn(async move {
                     let _working = working;
-                    let verified = verified.narrowed(judgement.limits);
-                    agent
-                        .run_to_the_end(verified, &executor, (statement, judgement), watch)
-                        .await
+                    let verified = verified
+                        .narrowed(judgement.limits)
+                        .planned(planned.as_ref().map(Planned::plan));
+                    let judged = Judged {
+                        executor,
+                        statement,
+                        judgement,
+                        planned,
+                    };
+                    agent.run_to_the_end(verified, judged, watch).await
                 });
                 task.await
                     .unwrap_or_else(|_| Err(record::broken()))
@@ -246,20 +296,17 @@ impl Agent {
 
     /// The permission that a token gives, unless nothing may run here.
     fn verified(&self, token: &[u8], work: Work) -> Result<VerifiedToken, Refusal> {
-        if self.state.is_frozen() {
-            return Err(Refusal::new(
-                Code::Frozen,
-                "this agent is frozen: somebody has stopped everything new",
-            )
-            .hint("tell the person; they let it go on with `secondkey agent thaw`"));
-        }
+        self.awake()?;
         let (checks, now) = (&self.defences.token, self.clock.now());
         Ok(match &self.issuer {
             Issuer::Own => {
                 let keys = self.state.token_keys()?;
                 keys.verifier.verify_with(checks, token, work, now)
             }
-            Issuer::Pinned(verifier) => verifier.verify_with(checks, token, work, now),
+            Issuer::Joined => {
+                let joined = self.state.relay_verifier()?;
+                joined.verify_with(checks, token, work, now)
+            }
         }?)
     }
 
@@ -287,39 +334,74 @@ impl Agent {
                 "the token is for a target that is not served here",
             )
         })?;
-        let parsed = self
-            .parser
-            .parse(executor.target().engine, token.work().text())
-            .await?;
-        within_relations(claims, &parsed)?;
-        let statement = executor.judge(parsed, token.work()).await?;
+        let target = executor.target();
+        let Found {
+            planned,
+            statement,
+            shown,
+        } = self.found(token, executor).await?;
         if statement.effect > claims.effect {
             let message = format!(
                 "the database's own catalogue shows more than the text: it {}",
-                statement.because()
+                shown.because()
             );
             let refusal = Refusal::new(Code::ClassificationMismatch, message);
             return Err(NotRun {
                 refusal,
-                found: Some(statement),
+                found: Some(shown),
             });
         }
-        let target = executor.target();
+        let workspace = self.state.served_workspace().map_err(Refusal::from)?;
+        let called = planned.as_ref().map(Planned::called);
         let here = Executing {
             agent: self.id(),
-            workspace: self.state.log().workspace(),
+            workspace: &workspace,
             environment: &target.environment,
             work: token.work(),
-            statement: &statement,
+            called: called.as_ref(),
+            statement: &shown,
         };
         let votes = self.votes((claims, backing), &here)?;
-        let judgement = policy::judge(self, (&claims.sub, claims.purpose), target, &statement);
+        let judged = (statement.as_ref(), planned.as_ref());
+        let judgement = policy::judge(self, (&claims.sub, claims.purpose), target, judged);
         let counted = (&self.defences.counting, votes.as_slice());
-        policy::approvals_met(&judgement, counted, &claims.sub, (target, &statement))?;
+        policy::approvals_met(&judgement, counted, &claims.sub, (target, &shown))?;
+        self.counted(target, planned.as_ref())?;
         Ok(Judged {
             executor: Arc::clone(executor),
             statement,
             judgement,
+            planned,
+        })
+    }
+
+    /// What the work is run as, and what it can do on this database.
+    async fn found(&self, token: &VerifiedToken, executor: &Executor) -> Result<Found, Refusal> {
+        let (claims, target) = (token.claims(), executor.target());
+        let planned = self.planned(target, token.work(), &claims.sub)?;
+        if planned.is_none() && claims.purpose == Purpose::Run {
+            takes_free_sql(target)?;
+        }
+        let told = |refusal| self.told(planned.as_ref(), refusal, claims.request.as_str());
+        let work = planned.as_ref().map_or(token.work(), |it| &it.sql);
+        let parsed = self.parser.parse_work(target.engine, work).await;
+        let parsed = parsed.map_err(told)?;
+        if planned.is_none() {
+            within_relations(claims, &parsed)?;
+        }
+        let statement = executor.judge(parsed, work).await.map_err(told)?;
+        ledger::keeps_off(executor, &statement, work)?;
+        let shown = match &planned {
+            Some(planned) => {
+                planned.within(&statement)?;
+                Arc::new(planned.masked(&statement))
+            }
+            None => Arc::clone(&statement),
+        };
+        Ok(Found {
+            planned,
+            statement,
+            shown,
         })
     }
 
@@ -347,14 +429,23 @@ impl Agent {
     async fn run_to_the_end(
         &self,
         token: VerifiedToken,
-        executor: &Executor,
-        (statement, judgement): (Arc<Statement>, Judgement),
+        judged: Judged,
         watch: Watch,
     ) -> Result<Report, Refusal> {
+        let Judged {
+            executor,
+            statement,
+            judgement,
+            planned,
+        } = judged;
         let claims = token.claims().clone();
         let effect = statement.effect;
-        self.begin(&claims, &statement, (&judgement, executor.target()))
-            .await?;
+        let begun = self.begin(&claims, &statement, (&judgement, executor.target()));
+        if !begun.await? {
+            let of = (&claims, effect, executor.as_ref());
+            let told = self.repeated(of, watch.cancel).await?;
+            return Ok(planned.iter().fold(told, |report, it| it.hush(report)));
+        }
         let started = self.clock.now();
         // Whoever looked on may have left.
         if let Some(begun) = watch.begun {
@@ -363,43 +454,80 @@ impl Agent {
         let cancel = if effect == Effect::Read {
             watch.cancel
         } else {
-            CancellationToken::new()
+            watch.stop
         };
+        let run = (executor.as_ref(), statement, planned.as_ref());
+        let outcome = self
+            .run_noted(token, run, cancel)
+            .await
+            .map_err(|refusal| self.told(planned.as_ref(), refusal, claims.request.as_str()));
+        let elapsed_ms = self.ms_since(started);
+        let draft = record::outcome(&claims, &outcome, elapsed_ms, self.clock.as_ref());
+        self.record_end(&claims, record::ending(&outcome), draft)
+            .await
+            .map_err(|error| record::unrecorded(effect, &outcome, &error))?;
+        let collected = outcome?;
+        let report = Report {
+            capability: false,
+            effect,
+            columns: collected.columns,
+            rows: collected.rows,
+            affected: collected.affected,
+            truncated: collected.truncated,
+            parts: collected.parts,
+            replayed: collected.replayed,
+            findings: judgement.findings,
+            elapsed: Duration::from_millis(elapsed_ms),
+        };
+        Ok(planned.iter().fold(report, |report, it| it.hush(report)))
+    }
+
+    /// Runs the work, unless the ledger knows it, and says what became of it.
+    async fn run_noted(
+        &self,
+        token: VerifiedToken,
+        (executor, statement, planned): (&Executor, Arc<Statement>, Option<&Planned>),
+        cancel: CancellationToken,
+    ) -> Result<Collected, Refusal> {
+        let (claims, effect) = (token.claims().clone(), statement.effect);
+        let note = self.note(&claims, (executor, effect));
+        let token = token.noted(note.clone());
         let run = async {
+            if let Some(told) = ledger::before(executor, note.as_ref()).await? {
+                return Ok(told);
+            }
+            let kept = (&self.pages, executor.target().limits);
+            if token.work().is_batch() {
+                let runs = executor.run_batch(token, statement, cancel).await?;
+                return collect::first_pages(runs, &claims, kept).await;
+            }
             let running = executor.run(token, statement, cancel).await?;
-            let largest = executor.target().limits;
-            collect::first_page(running, &claims, effect, (&self.pages, largest)).await
+            if let Some(planned) = planned {
+                return planned.collect(running, &claims, effect).await;
+            }
+            collect::first_page(running, &claims, effect, kept).await
         };
         let outcome = AssertUnwindSafe(run)
             .catch_unwind()
             .await
             .unwrap_or_else(|_| Err(record::broken_while(effect)))
             .map_err(|refusal| record::honest(effect, refusal));
-        let elapsed_ms = self.clock.now().unix_ms().saturating_sub(started.unix_ms());
-        let elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(0);
-        let draft = record::outcome(&claims, &outcome, elapsed_ms, self.clock.as_ref());
-        self.record_end(&claims, record::ending(&outcome), draft)
-            .await
-            .map_err(|error| record::unrecorded(effect, &outcome, &error))?;
-        let collected = outcome?;
-        Ok(Report {
-            effect,
-            columns: collected.columns,
-            rows: collected.rows,
-            affected: collected.affected,
-            truncated: collected.truncated,
-            findings: judgement.findings,
-            elapsed: Duration::from_millis(elapsed_ms),
-        })
+        ledger::after(executor, note.as_ref(), outcome).await
     }
 
-    /// Consumes the request and writes the intent, in one transaction.
+    fn ms_since(&self, started: Timestamp) -> u64 {
+        let passed = self.clock.now().unix_ms().saturating_sub(started.unix_ms());
+        u64::try_from(passed).unwrap_or(0)
+    }
+
+    /// Consumes the request and writes the intent, in one transaction. False where the request comes of an
+    /// idempotency key and was begun before.
     async fn begin(
         &self,
         claims: &Claims,
         statement: &Statement,
         (judgement, target): (&Judgement, &Target),
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let intent = self
             .draft(EventKind::ExecutionStarted, claims)
             .agent(self.id())
@@ -409,7 +537,7 @@ impl Agent {
             .work(&claims.work);
         let start = Start {
             request: claims.request.clone(),
-            token_not_before: crate::core::time::Timestamp::from_unix_ms(claims.not_before_ms),
+            token_not_before: Timestamp::from_unix_ms(claims.not_before_ms),
             synced: statement.effect > Effect::Read || target.sync_reads,
             intent,
             dispatched: has_a_life(claims).then(|| Dispatched {
@@ -418,7 +546,8 @@ impl Agent {
             }),
         };
         match self.state.log().begin(start).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(BeginError::AlreadyUsed) if claims.request.is_keyed() => Ok(false),
             Err(error) => {
                 let refusal = Refusal::from(error);
                 if refusal.code == Code::TokenRefused {
@@ -437,6 +566,9 @@ impl Agent {
         ending: Ending,
         outcome: Draft,
     ) -> Result<(), StoreError> {
+        if claims.effect >= Effect::Schema {
+            self.vectors.look_again();
+        }
         let (log, request) = (self.state.log(), &claims.request);
         let written = if has_a_life(claims) {
             log.end(request, ending.clone(), outcome.clone()).await

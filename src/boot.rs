@@ -6,18 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::{Agent, Issuer, Pages, Parts};
+use tokio::sync::watch;
+
 use crate::broker::fleet::Fleet;
-use crate::broker::{Broker, Link, Turns};
-use crate::config::{Config, Notify, TargetConfig, WebhookConfig};
+use crate::broker::{Broker, CapabilityTools, Link, Turns};
+use crate::capabilities::{ByTarget, Capabilities};
+use crate::config::{self, Config, Notify, Surroundings, TargetConfig, WebhookConfig};
 use crate::core::approval::Defences;
 use crate::core::audit::Draft;
+use crate::core::capability::Voucher;
 use crate::core::notice::Reach;
 use crate::core::policy::{PolicySet, Principals};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::review::Settings as Review;
 use crate::core::target::Target;
 use crate::core::time::Clock;
-use crate::core::token::Verifier;
 use crate::exec::{Executor, ParsePool, Settings};
 use crate::ids::Ids;
 use crate::notify::{Courier, Desktop, Webhook};
@@ -66,6 +69,7 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
     let (workspace, own) = both(workspace, own)?;
     let agent = agent(AgentSide {
         targets: config.targets,
+        around: config.around,
         parser: Arc::clone(&parser),
         ids: &ids,
         state: &state,
@@ -75,6 +79,8 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
         issuer: Issuer::Own,
         clock,
     })?;
+    agent.keep_capabilities();
+    agent.keep_vectors();
     let broker = Broker {
         link: Link::here(agent, targets),
         state: state.clone(),
@@ -84,6 +90,11 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
         principals,
         review: config.review,
         approval_wait: config.approval_wait,
+        capability_tools: match config.capability_tools {
+            config::CapabilityTools::Auto => CapabilityTools::Auto,
+            config::CapabilityTools::Each => CapabilityTools::Each,
+            config::CapabilityTools::Call => CapabilityTools::Call,
+        },
         turns: Turns::default(),
         clock: Arc::clone(clock),
     };
@@ -98,7 +109,6 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
 pub fn dialing(
     config: Config,
     state: &State,
-    relay: Verifier,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<Agent>, Refusal> {
     let own = policies(
@@ -107,17 +117,21 @@ pub fn dialing(
         (state, clock),
     );
     let own = own.map_err(|policy| unusable(&policy))?;
-    agent(AgentSide {
+    let agent = agent(AgentSide {
         targets: config.targets,
+        around: config.around,
         parser: parse_pool()?,
         ids: &ids(clock)?,
         state,
         policies: own,
         principals: Arc::new(config.principals),
         review: config.review,
-        issuer: Issuer::Pinned(relay),
+        issuer: Issuer::Joined,
         clock,
-    })
+    })?;
+    agent.keep_capabilities();
+    agent.keep_vectors();
+    Ok(agent)
 }
 
 /// The deciding part of a relay, with the executors that dial in.
@@ -136,6 +150,7 @@ pub fn hub(
         principals: Arc::default(),
         review: Review::DEFAULT,
         approval_wait,
+        capability_tools: CapabilityTools::Auto,
         turns: Turns::default(),
         clock: Arc::clone(clock),
     })
@@ -144,6 +159,7 @@ pub fn hub(
 /// What an agent is made of, wherever its orders come from.
 struct AgentSide<'a> {
     targets: Vec<TargetConfig>,
+    around: Surroundings,
     parser: Arc<ParsePool>,
     ids: &'a Ids,
     state: &'a State,
@@ -157,7 +173,15 @@ struct AgentSide<'a> {
 fn agent(side: AgentSide<'_>) -> Result<Arc<Agent>, Refusal> {
     let handles = side.ids.clone();
     let pages = Pages::new(Arc::clone(side.clock), Box::new(move || handles.handle()));
+    let changes = watch::Sender::new(0);
+    let capabilities = capabilities(
+        (&side.targets, &side.around),
+        (side.state, side.clock),
+        &changes,
+    )?;
     Ok(Arc::new(Agent::new(Parts {
+        capabilities,
+        changes,
         executors: executors(side.targets, &side.parser)?,
         parser: side.parser,
         state: side.state.clone(),
@@ -169,6 +193,49 @@ fn agent(side: AgentSide<'_>) -> Result<Arc<Agent>, Refusal> {
         issuer: side.issuer,
         clock: Arc::clone(side.clock),
     })))
+}
+
+/// What each target offers by name, for somebody who looks at it and runs nothing.
+pub fn offered(
+    config: &Config,
+    state: &State,
+    clock: &Arc<dyn Clock>,
+) -> Result<ByTarget, Refusal> {
+    let changes = watch::Sender::new(0);
+    capabilities((&config.targets, &config.around), (state, clock), &changes)
+}
+
+/// What each target offers by name.
+fn capabilities(
+    (targets, around): (&[TargetConfig], &Surroundings),
+    (state, clock): (&State, &Arc<dyn Clock>),
+    changes: &watch::Sender<u64>,
+) -> Result<ByTarget, Refusal> {
+    let mut all = BTreeMap::new();
+    for TargetConfig {
+        target,
+        capabilities,
+        when_changed,
+        ..
+    } in targets
+    {
+        let Some(file) = capabilities else { continue };
+        let with = (Arc::clone(clock), changes.clone());
+        let voucher = Voucher {
+            agent: state.agent().clone(),
+            target: target.name.as_str().to_owned(),
+            key: state.dial_key()?,
+        };
+        let how = (target.engine, *when_changed, voucher);
+        let follow = Capabilities::follow(file.clone(), how, around.clone(), with);
+        let follow = follow.map_err(|problems| {
+            Refusal::new(Code::InvalidArgument, problems).hint("see `secondkey capability check`")
+        })?;
+        // Before the first call: one that has changed while nobody looked is not called unseen.
+        follow.remember(&state.memory().of_now(target.name.as_str())?);
+        all.insert(target.name.as_str().to_owned(), Arc::new(follow));
+    }
+    Ok(all)
 }
 
 fn ids(clock: &Arc<dyn Clock>) -> Result<Ids, Refusal> {
@@ -253,9 +320,11 @@ pub fn executors(
         let settings = Settings {
             target: config.target,
             url: config.url,
+            logins: config.logins,
             allow_privileged_login: config.allow_privileged_login,
         };
-        Ok((name, Arc::new(Executor::new(settings, Arc::clone(parser))?)))
+        let executor = Executor::new(settings, Arc::clone(parser))?;
+        Ok((name, Arc::new(executor.with_ledger(config.ledger))))
     };
     targets.into_iter().map(open).collect()
 }

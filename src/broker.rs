@@ -1,21 +1,28 @@
 //! COMBINES: core decides, store remembers, an agent runs.
 
+pub mod acceptances;
 pub mod approvals;
 pub mod break_glass;
+pub mod capability;
 pub mod catalogue;
 pub mod collect;
 pub mod explain;
 pub mod fleet;
 pub mod health;
+pub mod holders;
 pub mod link;
+pub mod people;
+mod repeat;
 pub mod requests;
 pub mod reviews;
+pub mod statements;
 pub mod submit;
 pub mod turns;
+pub mod vectors;
 pub mod votes;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -53,12 +60,26 @@ pub struct Broker {
     pub principals: Arc<Principals>,
     /// What becomes of what the review rules find.
     pub review: Settings,
+    /// How capabilities are listed as tools.
+    pub capability_tools: CapabilityTools,
     /// How long a call waits for a person.
     pub approval_wait: Duration,
     /// Who may have a statement under way.
     pub turns: Turns,
     /// The time.
     pub clock: Arc<dyn Clock>,
+}
+
+/// How capabilities are listed as tools.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum CapabilityTools {
+    /// Each is a tool as long as there are few; of more, those that fit, and two that reach the rest.
+    #[default]
+    Auto,
+    /// Each is a tool, however many there are.
+    Each,
+    /// None is; two tools reach them all.
+    Call,
 }
 
 /// Who calls, as far as this process can know.
@@ -77,6 +98,8 @@ pub struct Rights {
     pub roles: BTreeSet<String>,
     allowance: Allowance,
     running: Arc<Semaphore>,
+    /// Why nothing of it counts any more, once it does not.
+    ended: Arc<OnceLock<Refusal>>,
 }
 
 /// The role that runs what the policies allow.
@@ -93,7 +116,13 @@ impl Rights {
             roles,
             allowance,
             running: Arc::new(Semaphore::new(allowance.at_once as usize)),
+            ended: Arc::default(),
         }
+    }
+
+    /// Has nothing new begun with it, for this reason. Clones know at once.
+    pub fn end(&self, why: Refusal) {
+        drop(self.ended.set(why));
     }
 
     /// Room for one more statement under way. Nobody waits for it: whoever asks for more at the same time
@@ -131,8 +160,16 @@ impl Caller {
         }
     }
 
+    /// Refuses whoever's key was ended, or who was suspended, since they came.
+    fn still_counts(&self) -> Result<(), Refusal> {
+        let rights = self.rights.as_ref();
+        let ended = rights.and_then(|rights| rights.ended.get());
+        ended.cloned().map_or(Ok(()), Err)
+    }
+
     /// Refuses an effect that the key does not allow.
     fn may(&self, effect: Effect) -> Result<(), Refusal> {
+        self.still_counts()?;
         let Some(rights) = &self.rights else {
             return Ok(());
         };
@@ -174,6 +211,12 @@ impl Broker {
             standing.roles.extend(rights.roles.iter().cloned());
         }
         standing
+    }
+
+    /// Records that a face has refused a caller something.
+    pub async fn refuse(&self, caller: &Caller, refusal: &Refusal) -> Result<(), Refusal> {
+        let refused = self.draft(EventKind::RequestRefused, caller);
+        self.record_refusal(refused, refusal).await
     }
 
     fn draft(&self, kind: EventKind, caller: &Caller) -> Draft {

@@ -7,11 +7,15 @@ mod agent;
 mod approve;
 mod audit;
 mod break_glass;
+mod capability;
 mod demo;
 mod desk;
 mod doctor;
+mod errand;
 mod files;
 mod keys;
+mod known_agents;
+mod login;
 mod mcp;
 pub mod output;
 mod page;
@@ -33,6 +37,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::config::{Flags, Problems};
 use crate::core::refusal::Refusal;
+use crate::core::workspace::WorkspaceName;
 
 /// Lets AI clients run SQL under policy, signed execution tokens and an audit log.
 #[derive(Debug, Parser)]
@@ -55,7 +60,7 @@ struct Cli {
 }
 
 /// Flags of every command.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 struct Shared {
     /// Configuration file [default: secondkey.toml in the user's config folder]
     #[arg(
@@ -73,6 +78,14 @@ struct Shared {
         help_heading = "Shared options"
     )]
     state: Option<PathBuf>,
+    /// Of a relay's state folder, this workspace instead of the first
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        help_heading = "Shared options"
+    )]
+    workspace: Option<WorkspaceName>,
     /// What is logged to standard error: a level, or a filter like `secondkey=debug,warn` [default: warn]
     #[arg(
         long,
@@ -89,9 +102,11 @@ enum Command {
     Approve(approve::ApproveArgs),
     Audit(audit::AuditArgs),
     BreakGlass(break_glass::BreakGlassArgs),
+    Capability(capability::CapabilityArgs),
     Demo(demo::DemoArgs),
     Doctor(doctor::DoctorArgs),
     Keys(keys::KeysArgs),
+    Login(login::LoginArgs),
     Mcp(mcp::McpArgs),
     Page(page::PageArgs),
     Policy(policy::PolicyArgs),
@@ -182,9 +197,11 @@ fn runtime(command: &Command) -> std::io::Result<Runtime> {
         | Command::Approve(_)
         | Command::Audit(_)
         | Command::BreakGlass(_)
+        | Command::Capability(_)
         | Command::Demo(_)
         | Command::Doctor(_)
         | Command::Keys(_)
+        | Command::Login(_)
         | Command::Mcp(_)
         | Command::Page(_)
         | Command::Policy(_)
@@ -207,9 +224,11 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Approve(args) => approve::run(args, cli.shared).await,
         Command::Audit(args) => audit::run(args, cli.shared).await,
         Command::BreakGlass(args) => break_glass::run(args, cli.shared).await,
+        Command::Capability(args) => capability::run(args, cli.shared).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Doctor(args) => doctor::run(args, cli.shared).await,
         Command::Keys(args) => keys::run(args, cli.shared).await,
+        Command::Login(args) => login::run(args).await,
         Command::Mcp(args) => mcp::run(args, cli.shared).await,
         Command::Page(args) => page::run(args, cli.shared).await,
         Command::Policy(args) => policy::run(args, cli.shared).await,
@@ -226,6 +245,7 @@ impl Shared {
         Flags {
             config: self.config,
             state: self.state,
+            workspace: self.workspace,
             log: self.log,
             database_urls: databases.database_urls,
         }

@@ -4,12 +4,15 @@
 //! only validation, and it finds every problem of every source in one go, each with its place.
 //! Secrets are fetched here, held as [`SecretString`], and shown in no message.
 
+pub mod capability;
 mod database_url;
 mod document;
 mod home;
 mod keyring;
+mod logins;
 mod meant;
 mod notify;
+mod oidc;
 mod open_url;
 mod os_user;
 mod principals;
@@ -18,7 +21,7 @@ mod secret;
 mod surroundings;
 mod written;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,18 +29,22 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 pub use home::{Home, Log, LogFormat};
 pub use notify::{Notify, WebhookConfig};
+pub use oidc::Oidc;
 pub use open_url::{OpenUrl, OpenUrlKind, open_urls};
 pub use os_user::user_id;
 pub use problem::{Place, Problem, Problems};
 pub use surroundings::{Environment, Surroundings};
 
 use crate::core::account::Account;
+use crate::core::capability::WhenChanged;
 use crate::core::level::What;
 use crate::core::limits::Limits;
 use crate::core::policy::Principals;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::review::Settings;
+use crate::core::statement::Effect;
 use crate::core::target::Target;
+use crate::core::workspace::WorkspaceName;
 use document::Source;
 use meant::Reading;
 use written::{Written, WrittenTarget};
@@ -52,6 +59,8 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     /// `--state`.
     pub state: Option<PathBuf>,
+    /// `--workspace`: one of the relay's whose state folder it is.
+    pub workspace: Option<WorkspaceName>,
     /// `--log`.
     pub log: Option<String>,
     /// `--database-url`, each `[NAME=]URL`.
@@ -67,6 +76,8 @@ pub struct Config {
     pub targets: Vec<TargetConfig>,
     /// How long a call waits for a person before it answers that its request is pending.
     pub approval_wait: Duration,
+    /// How capabilities are listed as tools.
+    pub capability_tools: CapabilityTools,
     /// The file of the workspace's policy, where one is named.
     pub policy: Option<PathBuf>,
     /// The file of the agent's own policy, where one is named.
@@ -85,6 +96,8 @@ pub struct Config {
     pub secret_files: Vec<PathBuf>,
     /// The configuration file that was read.
     pub file: Option<PathBuf>,
+    /// What the process finds around itself, for the secrets of capabilities.
+    pub around: Surroundings,
     /// What is allowed but should be known.
     pub warnings: Vec<Problem>,
 }
@@ -99,6 +112,9 @@ impl Config {
             one(What::Policy, self.policy.as_ref()),
             one(What::Policy, self.agent_policy.as_ref()),
         ];
+        let named_by = self.targets.iter();
+        let capabilities =
+            named_by.filter_map(|target| Some((What::Policy, target.capabilities.clone()?)));
         let secrets = self.secret_files.iter();
         let databases = self.targets.iter().filter_map(|target| {
             let path = target.url.expose_secret().strip_prefix("sqlite:")?;
@@ -109,9 +125,22 @@ impl Config {
             .into_iter()
             .flatten()
             .chain(secrets)
+            .chain(capabilities)
             .chain(databases)
             .collect()
     }
+}
+
+/// How capabilities are listed as tools.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum CapabilityTools {
+    /// Each is a tool as long as there are few.
+    #[default]
+    Auto,
+    /// Each is a tool.
+    Each,
+    /// None is; two tools reach them all.
+    Call,
 }
 
 /// One target, with what it takes to reach it.
@@ -122,8 +151,16 @@ pub struct TargetConfig {
     /// The whole database URL, credentials included. A SQLite path in it is absolute:
     /// `sqlite:/srv/shop.db`.
     pub url: SecretString,
+    /// The table in which changes under idempotency keys are noted.
+    pub ledger: Option<crate::core::ledger::LedgerName>,
+    /// The same URL with other logins, by the effect that each is for.
+    pub logins: BTreeMap<Effect, SecretString>,
     /// Whether a login that can do more than the target allows is accepted (and reported).
     pub allow_privileged_login: bool,
+    /// What becomes of a capability that is not the one that was accepted.
+    pub when_changed: WhenChanged,
+    /// The file of what can be called here by name.
+    pub capabilities: Option<PathBuf>,
     /// Where it was configured.
     pub origin: Place,
 }
@@ -155,6 +192,7 @@ pub fn load(flags: &Flags, around: &Surroundings) -> Result<Config, Problems> {
         .and_then(Path::parent)
         .unwrap_or(Path::new("."));
     let approval_wait = reading.approval_wait(written.approval_wait.as_ref());
+    let capability_tools = reading.capability_tools(written.capability_tools.as_ref());
     let policy = reading.policy(written.policy.as_ref(), folder);
     let agent_policy = reading.policy(written.agent_policy.as_ref(), folder);
     let principals = reading.principals(&written.principals);
@@ -171,6 +209,7 @@ pub fn load(flags: &Flags, around: &Surroundings) -> Result<Config, Problems> {
         home,
         targets,
         approval_wait,
+        capability_tools,
         policy,
         agent_policy,
         principals,
@@ -180,6 +219,7 @@ pub fn load(flags: &Flags, around: &Surroundings) -> Result<Config, Problems> {
         review,
         secret_files,
         file: path,
+        around: around.clone(),
         warnings,
     }))
 }
@@ -196,9 +236,12 @@ pub fn secret_of(reference: &str, around: &Surroundings) -> Result<SecretString,
         )
     })?;
     let found = parsed.resolve(&around.folder, around);
-    found
-        .map(|found| found.secret)
-        .map_err(|missing| refused(missing.message, &missing.hint))
+    let found = found.map_err(|missing| refused(missing.message, &missing.hint))?;
+    if let Some(file) = &found.open_file {
+        let file = file.display();
+        tracing::warn!("the secret file `{file}` can be read by other users; `chmod 600` it");
+    }
+    Ok(found.secret)
 }
 
 /// Reads only how people are told, for a process that serves no target. What is wrong with the rest of
@@ -239,6 +282,21 @@ pub fn load_policies(
     let folder = folder.unwrap_or(Path::new("."));
     let files = written.unwrap_or_default();
     problems.unless_any(Some(files.map(|at| Some(folder.join(at?.value)))))
+}
+
+/// Reads only which identity provider's tokens count, where there is one.
+pub fn load_oidc(flags: &Flags, around: &Surroundings) -> Result<Option<Oidc>, Problems> {
+    let mut problems = Problems::default();
+    let file = config_file(flags, around, &mut problems);
+    let found = file.as_ref().and_then(|file| {
+        let source = Source::read(&file.path, file.shown.clone());
+        let source = source.map_err(|problem| problems.add(problem)).ok()?;
+        let mut found = oidc::from_file(&source, &mut problems)?;
+        let folder = file.path.parent().unwrap_or(Path::new("."));
+        found.authority = found.authority.map(|authority| folder.join(authority));
+        Some(found)
+    });
+    problems.unless_any(Some(found))
 }
 
 /// A configuration file, and its name as the user would write it.

@@ -5,8 +5,10 @@
 
 mod client;
 mod desk;
+mod reviewed;
 mod script;
 mod second_key;
+mod team;
 mod transcript;
 
 use std::io::Write;
@@ -19,6 +21,7 @@ use self::desk::Desk;
 use self::script::Stage;
 use self::transcript::{Connect, Transcript};
 
+pub use team::run as run_team;
 pub use transcript::Style;
 
 /// The shop, as a script.
@@ -34,9 +37,13 @@ agent_policy = "policy.cedar"
 url = "sqlite:shop.db"
 environment = "demo"
 allow = ["read"]
+capabilities = "capability.yaml"
 "#;
 /// In front of it while the script is played: its client never waits within a call.
 const PLAYED: &str = "approval_wait = \"0s\"\n";
+
+/// What can be called by name: the shipped example.
+const CAPABILITIES: &str = include_str!("../examples/capabilities/capability.yaml");
 
 /// What runs, who is asked, and what is refused.
 const POLICY: &str = include_str!("demo/policy.cedar");
@@ -47,6 +54,7 @@ const FILES: &[&str] = &[
     "shop.db",
     "state",
     "policy.cedar",
+    "capability.yaml",
     desk::KEY,
 ];
 
@@ -122,11 +130,12 @@ pub async fn run(place: &Place, style: Style, out: &mut dyn Write) -> Result<(),
         std::fs::write(path, text).map_err(io("the configuration could not be written"))
     };
     write(&folder.join("policy.cedar"), POLICY)?;
+    write(&folder.join("capability.yaml"), CAPABILITIES)?;
     write(&config, &played(CONFIG))?;
-    let desk = Desk::prepare(&place.binary, &folder).await?;
+    let desk = Desk::prepare(&place.binary, (&folder, "state")).await?;
     let mut page = Transcript::new(out, style);
     page.opening(&shop)?;
-    let client = client::Client::start(&place.binary, &config, &state).await?;
+    let client = client::Client::of_server(&place.binary, &config, &state).await?;
     let played = play(&client, desk.as_ref(), place.seat, &folder, &mut page).await;
     client.stop().await?;
     played?;
@@ -172,22 +181,25 @@ async fn play(
         shop: &folder.join("shop.db"),
         state: &folder.join("state").join("state.db"),
     };
-    stage.second_key(page, desk, seat, &files).await
+    stage.second_key(page, desk, seat, &files).await?;
+    stage.reviewed(page, (desk, seat), &files).await
 }
 
 /// Announces each request that begins to wait, until the process is stopped.
 async fn watch(desk: &Desk, page: &mut Transcript<'_>) -> Result<(), DemoError> {
     page.scene("Each request that waits for you is shown here, until Ctrl-C.")?;
-    let mut watch = desk.watch()?;
     // Stopped in the usual way, the process that watches is stopped too.
-    let stop = tokio::signal::ctrl_c();
-    tokio::pin!(stop);
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => Ok(()),
+        ended = announce(desk, page) => ended,
+    }
+}
+
+/// The same without an end.
+async fn announce(desk: &Desk, page: &mut Transcript<'_>) -> Result<(), DemoError> {
+    let mut watch = desk.watch()?;
     loop {
-        let request = tokio::select! {
-            _ = &mut stop => return Ok(()),
-            request = watch.next() => request?,
-        };
-        let Some(request) = request else {
+        let Some(request) = watch.next().await? else {
             return Ok(());
         };
         let id = request.get("request").and_then(|id| id.as_str());

@@ -9,8 +9,9 @@ mod answer;
 mod clocks;
 mod connect;
 mod greet;
+mod polls;
+mod reports;
 mod session;
-mod unsaid;
 
 pub use greet::join;
 
@@ -26,7 +27,6 @@ use crate::ids::random;
 use crate::reach::Address;
 use crate::store::State;
 use clocks::Clocks;
-use unsaid::Unsaid;
 
 /// Orders that run at the same time.
 pub const SLOTS: u32 = 32;
@@ -45,7 +45,6 @@ pub struct Dialer {
     address: Address,
     slots: Arc<Semaphore>,
     questions: Arc<Semaphore>,
-    unsaid: Unsaid,
     clocks: Clocks,
 }
 
@@ -58,7 +57,6 @@ impl Dialer {
             address,
             slots: Arc::new(Semaphore::new(SLOTS as usize)),
             questions: Arc::new(Semaphore::new(QUESTIONS)),
-            unsaid: Unsaid::default(),
             clocks: Clocks::default(),
         }
     }
@@ -66,6 +64,9 @@ impl Dialer {
 
 /// Stays connected until `closing` fires; then finishes what is under way, and leaves.
 pub async fn keep(dialer: Arc<Dialer>, closing: CancellationToken) {
+    if let Err(refusal) = reports::own_up(&dialer.state).await {
+        tracing::error!(%refusal, "runs that a process before this one left behind cannot be recorded");
+    }
     let mut pause = PAUSES.0;
     while !closing.is_cancelled() {
         let began = Instant::now();

@@ -9,6 +9,7 @@
 pub mod agent;
 pub mod boot;
 pub mod broker;
+pub mod capabilities;
 pub mod cli;
 pub mod clock;
 pub mod config;

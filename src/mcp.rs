@@ -26,12 +26,13 @@ use rmcp::model::{
     CustomResult, GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult,
     Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
     ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
-    ServerCapabilities, ServerConfig, Tool as Listed, UpdateTaskParams,
+    ServerCapabilities, ServerConfig, SubscriptionFilter, Tool as Listed, UpdateTaskParams,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer};
 
-use crate::broker::{Broker, Caller, Link, Rights};
+use crate::agent::can_have_vectors;
+use crate::broker::{Broker, Caller, CapabilityTools, Link, Rights, capability, vectors};
 use crate::core::level::Level;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::statement::Effect;
@@ -40,6 +41,7 @@ use crate::mcp::experimental::Kept;
 use crate::mcp::person::{Abilities, Offers};
 use crate::mcp::tasks::Runs;
 use crate::mcp::tools::Tool;
+use crate::mcp::tools::capability::{self as offered, MOST_TOOLS, Named};
 pub use tally::Tally;
 
 /// The largest message from a client, in bytes: a statement with all its parameters fits.
@@ -63,6 +65,15 @@ pub struct Server {
     with_people: Arc<[Listed]>,
 }
 
+/// What a tool's name stands for.
+#[derive(Debug)]
+enum Called {
+    /// A tool of SecondKey's own.
+    Own(Tool),
+    /// A capability that is a tool of its own.
+    Capability(Box<capability::Listed>),
+}
+
 impl Server {
     /// Serves `broker` to the clients of one user of this machine, each of which speaks for a model.
     pub fn new(broker: Arc<Broker>, os_user: &str) -> Self {
@@ -75,7 +86,10 @@ impl Server {
         let list = |tool: Tool, writes| tool.listed(writes);
         let of_all = Tool::ALL.into_iter();
         let of_all = of_all.filter(|tool| *tool != Tool::ApprovalDecide);
-        let alone = of_all.clone().filter(|tool| *tool != Tool::Request);
+        let alone = of_all
+            .clone()
+            .filter(|tool| *tool != Tool::Request)
+            .filter(|tool| writes || ![Tool::SqlBatch, Tool::VectorUpsert].contains(tool));
         Self {
             broker,
             os_user: os_user.into(),
@@ -89,6 +103,11 @@ impl Server {
             alone: alone.map(|tool| list(tool, writes)).collect(),
             with_people: of_all.map(|tool| list(tool, true)).collect(),
         }
+    }
+
+    /// The deciding part behind it.
+    pub fn broker(&self) -> &Broker {
+        &self.broker
     }
 
     /// What came of the calls of this server and of its likes: `ok`, `waits` (for a person), or a refusal's code.
@@ -138,11 +157,74 @@ impl Server {
         }
     }
 
-    /// The tools that can be of use here: what waits for people is of none where nobody can be asked.
-    fn tools(&self) -> &[Listed] {
-        match self.broker.state.trust() {
+    /// The tools that can be of use here: what waits for people is of none where nobody can be asked, and
+    /// what runs free SQL where no target takes any.
+    fn tools(&self) -> Vec<Listed> {
+        let (own, named) = self.all();
+        let several = self.broker.link.targets().len() > 1;
+        let of_capability =
+            |(tool, one): (&String, &capability::Listed)| offered::listed(tool, one, several);
+        let own = own.into_iter().map(|mut tool| {
+            if named.left_out > 0 && tool.name == Tool::CapabilityList.name() {
+                let more = format!(
+                    "\n{} of them are no tools of their own here, because there are too many.",
+                    named.left_out
+                );
+                tool.description = tool
+                    .description
+                    .map(|text| (text.into_owned() + &more).into());
+            }
+            tool
+        });
+        own.chain(named.tools.iter().map(of_capability)).collect()
+    }
+
+    /// SecondKey's own tools, and the capabilities that are tools of their own.
+    fn all(&self) -> (Vec<Listed>, Named) {
+        let own = match self.broker.state.trust() {
             Ok(Some(_)) => &self.with_people,
             Ok(None) | Err(_) => &self.alone,
+        };
+        let free_sql = capability::takes_free_sql_somewhere(&self.broker);
+        let caller = Caller {
+            principal: Principal::new(self.kind, &self.os_user),
+            rights: self.rights.clone(),
+        };
+        let vectors = vectors::are_of_use(&self.broker, &caller);
+        let of_use = |by_name| {
+            move |tool: &&Listed| {
+                let targets = (free_sql, by_name);
+                Tool::named(&tool.name).is_none_or(|it| offered::is_of_use(it, targets, vectors))
+            }
+        };
+        let without = own.iter().filter(of_use(false)).count();
+        let room = match self.broker.capability_tools {
+            CapabilityTools::Auto => MOST_TOOLS.saturating_sub(without),
+            CapabilityTools::Each => usize::MAX,
+            CapabilityTools::Call => 0,
+        };
+        let named = offered::named(&self.broker, &caller, room);
+        let own = own.iter().filter(of_use(named.left_out > 0));
+        (own.cloned().collect(), named)
+    }
+
+    /// What a tool's name stands for. SecondKey's own tools can be called whether or not they are listed.
+    fn named(&self, tool: &str) -> Option<Called> {
+        if let Some(own) = Tool::named(tool) {
+            return Some(Called::Own(own));
+        }
+        let (_, mut named) = self.all();
+        let one = named.tools.remove(tool)?;
+        Some(Called::Capability(Box::new(one)))
+    }
+
+    /// Whether what is offered by name can change while a client is there.
+    fn offers_change(&self) -> bool {
+        match &self.broker.link {
+            Link::Here { agent, targets } => targets.iter().any(|target| {
+                agent.capabilities(target.name.as_str()).is_some() || can_have_vectors(target)
+            }),
+            Link::Dialed(_) => true,
         }
     }
 
@@ -177,12 +259,15 @@ impl Server {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder()
+        let mut capabilities = ServerCapabilities::builder()
             .enable_tools()
             .enable_resources()
             .enable_prompts()
             .enable_tasks()
             .build();
+        if let Some(tools) = capabilities.tools.as_mut().filter(|_| self.offers_change()) {
+            tools.list_changed = Some(true);
+        }
         ServerConfig::new(capabilities)
             .with_server_info(
                 Implementation::new("secondkey", env!("CARGO_PKG_VERSION")).with_title("SecondKey"),
@@ -191,7 +276,7 @@ impl ServerHandler for Server {
     }
 
     fn get_tool(&self, name: &str) -> Option<Listed> {
-        self.tools().iter().find(|tool| tool.name == name).cloned()
+        self.tools().into_iter().find(|tool| tool.name == name)
     }
 
     async fn list_tools(
@@ -199,8 +284,44 @@ impl ServerHandler for Server {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(self.tools().to_vec())
-            .with_cache_scope(CacheScope::Private))
+        Ok(ListToolsResult::with_all_items(self.tools()).with_cache_scope(CacheScope::Private))
+    }
+
+    /// Tells a client of the older protocol when its tools change, as long as it is there.
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        if !self.offers_change() {
+            return;
+        }
+        let mut changes = self.broker.link.changes();
+        tokio::spawn(async move {
+            while changes.changed().await.is_ok() {
+                if context.peer.notify_tool_list_changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        self.offers_change().then(|| requested.clone())
+    }
+
+    /// Tells a client of the newer protocol, for as long as it listens.
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let mut changes = self.broker.link.changes();
+        loop {
+            tokio::select! {
+                () = context.cancelled() => return Ok(()),
+                news = changes.changed() => {
+                    if news.is_err() || context.sink().notify_tool_list_changed().await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
     }
 
     async fn call_tool(

@@ -13,7 +13,7 @@ use crate::core::time::{Clock, Timestamp};
 use crate::core::trust::TrustFile;
 
 /// The files are looked at no more often than this, in milliseconds.
-const PATIENCE_MS: i64 = 1_000;
+pub(crate) const PATIENCE_MS: i64 = 1_000;
 
 /// One policy in force: a file's, or one that ships with the program.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ struct Held {
 
 /// Tells one state of a file from the next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Stamp {
+pub(crate) struct Stamp {
     modified: Option<SystemTime>,
     bytes: u64,
 }
@@ -181,7 +181,8 @@ impl Held {
     }
 }
 
-fn stamp(file: &Path) -> std::io::Result<Stamp> {
+/// The state of a file now.
+pub(crate) fn stamp(file: &Path) -> std::io::Result<Stamp> {
     let facts = fs::metadata(file)?;
     Ok(Stamp {
         modified: facts.modified().ok(),

@@ -1,17 +1,34 @@
-//! FACE: the relay that everybody reaches: clients with API keys at `/mcp`, agents that dial in at `/agent`.
+//! FACE: the relay that everybody reaches: clients with API keys at `/mcp` and below `/v1`, agents that dial in
+//! at `/agent`.
 //!
 //! It holds no database credential and opens no connection to a target. What it decides is decided
 //! again by the agent, which believes it nothing but its signature.
 
+mod address;
 mod agents;
 mod certificates;
 mod clients;
+mod crowd;
+mod discovery;
+mod hall;
+mod issuer;
+mod known;
 mod limits;
 mod listen;
 mod metrics;
+mod patient;
+mod people;
+mod polls;
+mod rest;
+mod socket;
+mod strangers;
+mod workspace;
 
 pub use certificates::{Certificates, Tls};
+pub use hall::{Hall, Open};
+pub use issuer::Issuer;
 pub use listen::serve;
+pub use workspace::Workspace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,84 +37,75 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{any, get};
-use tokio::sync::Semaphore;
+use axum::routing::{any, get, post};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::fleet::Fleet;
-use crate::core::refusal::Refusal;
-use crate::mcp::Server;
-use crate::store::{Members, State as Folder};
-use clients::Clients;
+use crate::core::notice::Network;
 
-/// How soon a key or an agent that was ended is let go.
+use crowd::Crowd;
+use polls::Polls;
+use strangers::Strangers;
+
+/// How soon a key, an agent or a workspace that was ended is let go.
 const LOOK: Duration = Duration::from_millis(300);
-/// Connections that have not proven yet which agent they are.
-const STRANGERS: usize = 16;
 /// The largest body of a request that is not MCP's.
 const BODY: usize = 64 * 1024;
 
 /// A relay, as its faces know it.
 #[derive(Debug)]
 pub struct Relay {
-    state: Folder,
-    members: Members,
-    fleet: Arc<Fleet>,
-    clients: Clients,
-    strangers: Arc<Semaphore>,
+    hall: Hall,
+    /// The identity provider whose tokens count besides API keys.
+    issuer: Option<Issuer>,
+    strangers: Arc<Strangers>,
+    polls: Polls,
     certificates: Option<Arc<Certificates>>,
+    /// Whose word on where a client is counts.
+    proxies: Vec<Network>,
+    /// Connections from one address at the same time.
+    per_address: usize,
     closing: CancellationToken,
 }
 
 impl Relay {
-    /// Puts the faces before what decides. `hosts` are the names that clients may ask for. Without
-    /// `certificates` there is no TLS.
+    /// Serves these workspaces. Without `certificates` there is no TLS, and without an `issuer` only API keys count.
+    /// `proxies` are believed about where a client is; from any other address there are at most `per_address`
+    /// connections.
     pub fn new(
-        (state, members): (Folder, Members),
-        fleet: Arc<Fleet>,
-        (server, hosts): (Server, Vec<String>),
-        certificates: Option<Certificates>,
+        hall: Hall,
+        (certificates, issuer): (Option<Certificates>, Option<Issuer>),
+        (proxies, per_address): (Vec<Network>, usize),
         closing: CancellationToken,
     ) -> Self {
         Self {
-            state,
-            members,
-            fleet,
-            clients: Clients::new(server, hosts),
-            strangers: Arc::new(Semaphore::new(STRANGERS)),
+            hall,
+            issuer,
+            strangers: Strangers::new(),
+            polls: Polls::new(Crowd::new(per_address, proxies.clone())),
             certificates: certificates.map(Arc::new),
+            proxies,
+            per_address,
             closing,
         }
     }
 
-    /// Lets go of keys and agents that were ended beside this process, until it ends itself.
+    /// Lets go of what was ended beside this process, until it ends itself.
     pub async fn watch(self: Arc<Self>) {
         loop {
             tokio::select! {
                 () = sleep(LOOK) => {}
                 () = self.closing.cancelled() => return,
             }
-            if let Err(refusal) = self.look().await {
-                // Who cannot be checked is not served.
-                tracing::error!(%refusal, "the members cannot be read; every session is ended");
-                self.clients.end_all();
+            self.hall.follow().await;
+            for workspace in self.hall.all() {
+                if let Err(refusal) = workspace.look().await {
+                    // Who cannot be checked is not served.
+                    tracing::error!(%refusal, "the members cannot be read; every session is ended");
+                    workspace.clients.end_all();
+                }
             }
         }
-    }
-
-    async fn look(&self) -> Result<(), Refusal> {
-        let now = self.state.now().unix_ms();
-        let keys = self.members.api_keys().await?;
-        self.clients.keep(|id| {
-            let key = keys.iter().find(|key| key.id == id);
-            key.is_some_and(|key| key.counts(now))
-        });
-        let out = self.members.members().await?;
-        for member in out.iter().filter(|member| member.revoked_ms.is_some()) {
-            self.fleet.forget(&member.id);
-        }
-        Ok(())
     }
 }
 
@@ -107,9 +115,13 @@ fn router(relay: Arc<Relay>) -> Router {
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/agent", any(agents::dialed))
+        .merge(polls::router())
         .layer(DefaultBodyLimit::max(BODY))
         .route("/mcp", any(clients::answer))
         .route("/mcp/", any(clients::answer))
+        .route("/people", post(people::answer))
+        .merge(rest::router())
+        .merge(discovery::router())
         .fallback(nothing_here)
         .with_state(relay)
 }
@@ -118,12 +130,16 @@ async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// Whether calls can be served: the keys are there, the members can be read, and an agent is connected.
+/// Whether calls can be served: every workspace is open, its keys are there and its members can be read, and
+/// some agent is connected.
 async fn ready(State(relay): State<Arc<Relay>>) -> Response {
-    let keys = relay.state.token_keys().is_ok();
-    let members = relay.members.members().await.is_ok();
-    let agent = !relay.fleet.here().is_empty();
-    if keys && members && agent && !relay.closing.is_cancelled() {
+    let mut sound = relay.hall.is_whole();
+    let mut agent = false;
+    for workspace in relay.hall.all() {
+        sound &= workspace.is_sound().await;
+        agent |= !workspace.fleet.here().is_empty();
+    }
+    if sound && agent && !relay.closing.is_cancelled() {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()

@@ -10,23 +10,30 @@
 //! trust/        the pinned trust files, each version signed by the one before it
 //! members.db    who may come to a relay (SQLite): API keys, agents
 //! relay.pin     the key of the relay that an agent has joined
+//! workspace     whose this folder is, where it is a relay's further workspace
+//! workspaces/   the further workspaces of a relay, each a state folder
 //! frozen        there while an agent lets nothing new run
 //! state.lock    held while a process sets the folder up
 //! ```
 
+pub mod backup;
 pub mod error;
 pub mod keys;
 pub mod log;
 pub mod members;
 pub mod notices;
 pub mod page;
+pub mod remembered;
+pub mod reports;
 pub mod requests;
 pub mod trust;
+pub mod workspaces;
 
 mod database;
 mod folder;
 mod heads;
 mod outside;
+mod pin;
 
 use std::fmt;
 use std::path::Path;
@@ -34,11 +41,14 @@ use std::sync::Arc;
 
 pub use error::{BeginError, StoreError};
 pub use keys::{KeyKind, TokenKeys};
-pub use log::{Dispatched, Filter, Log, Sealed, Start};
+pub use log::{Dispatched, Filter, Log, Past, PastEnd, Sealed, Start};
 pub use members::Members;
 pub use notices::Notices;
+pub use remembered::Memory;
+pub use reports::Reports;
 pub use requests::{RequestError, Requests, open_reviews};
 pub use trust::PinnedError;
+pub use workspaces::Workspaces;
 
 use crate::core::audit::{Draft, EventKind};
 use crate::core::checks::Checks;
@@ -52,9 +62,6 @@ use log::{Keeper, Place, Writer};
 use requests::row;
 use requests::values::ValuesKey;
 use trust::TrustChain;
-
-/// The workspace of local mode.
-pub const WORKSPACE: &str = "local";
 
 /// What is checked of what lies in a state folder; outside of tests there is no other value than
 /// everything.
@@ -91,7 +98,10 @@ struct Inner {
     log: Log,
     requests: Requests,
     notices: Notices,
+    reports: Reports,
+    memory: Memory,
     trust: TrustChain,
+    before: pin::Before,
 }
 
 impl fmt::Debug for State {
@@ -118,7 +128,8 @@ impl State {
     /// How many requests wait for people in a folder, which is not opened; there is one if
     /// [`State::exists`] says so.
     pub fn waiting_in(path: &Path, now: Timestamp) -> Result<u64, StoreError> {
-        requests::waiting_in(&Folder::at(path).database(), WORKSPACE, now)
+        let workspace = workspaces::name_in(path)?;
+        requests::waiting_in(&Folder::at(path).database(), workspace.as_str(), now)
     }
 
     /// Opens a state folder, and makes it with all that belongs in it if there is none.
@@ -134,6 +145,7 @@ impl State {
     ) -> Result<Self, StoreError> {
         let Scrutiny { trust, records } = scrutiny;
         let folder = Folder::open(path)?;
+        let workspace = workspaces::name_in(path)?;
         let lock = folder.lock()?;
         let now = clock.now();
         let database = folder.database();
@@ -152,13 +164,13 @@ impl State {
             .map_err(|error| StoreError::sqlite("read the requests", &error))?;
         let writer = Writer {
             connection,
-            workspace: WORKSPACE.to_owned(),
+            workspace: workspace.to_string(),
             birth,
             place: Place::new(&folder)?,
             clock: Arc::clone(&clock),
             records: records.clone(),
         };
-        let keeper = Keeper::new(folder.clone(), WORKSPACE, Arc::clone(&clock));
+        let keeper = Keeper::new(folder.clone(), workspace.as_str(), Arc::clone(&clock));
         let log = Log::start(writer, keeper, folder.clone())?;
         for (kind, id) in made {
             log.append_soon(
@@ -168,7 +180,9 @@ impl State {
             );
         }
         let notices = Notices::new(log.door(), database.clone(), Arc::clone(&clock));
-        let place = (database, WORKSPACE.to_owned());
+        let reports = Reports::new(database.clone());
+        let memory = Memory::new(database.clone());
+        let place = (database, workspace.to_string());
         let requests = Requests::new(log.door(), place, Arc::clone(&clock), (values_key, records));
         if !overdue.is_empty() {
             requests.sweep();
@@ -185,6 +199,9 @@ impl State {
                 log,
                 requests,
                 notices,
+                reports,
+                memory,
+                before: pin::Before::default(),
             }),
         })
     }
@@ -202,6 +219,16 @@ impl State {
     /// The messages that wait to be sent to people.
     pub fn notices(&self) -> &Notices {
         &self.inner.notices
+    }
+
+    /// The runs whose ends are still to be said to a relay.
+    pub fn reports(&self) -> &Reports {
+        &self.inner.reports
+    }
+
+    /// What is remembered of the capabilities of each target.
+    pub fn memory(&self) -> &Memory {
+        &self.inner.memory
     }
 
     /// A name for a destination of messages, from what makes it one. It shows nothing of that.

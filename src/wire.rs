@@ -12,6 +12,7 @@
 pub mod fleet;
 pub mod hello;
 pub mod people;
+pub mod polls;
 pub mod ran;
 
 use serde::{Deserialize, Serialize};

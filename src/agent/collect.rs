@@ -6,7 +6,7 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::agent::pages::Pages;
 use crate::agent::spool::{End, Origin, Spool};
-use crate::agent::{Cut, Truncated};
+use crate::agent::{Cut, PartReport, Truncated};
 use crate::core::answer::{Column, Row, json_bytes};
 use crate::core::limits::Limits;
 use crate::core::refusal::{Code, Refusal};
@@ -25,6 +25,44 @@ pub struct Collected {
     pub affected: Option<u64>,
     /// What is not on the page.
     pub truncated: Option<Truncated>,
+    /// Of a batch what each statement answered.
+    pub parts: Vec<PartReport>,
+    /// Whether it is told once more, of a run before.
+    pub replayed: bool,
+}
+
+/// The first pages of a batch, which is over: together they are no larger than one page may be, and what
+/// does not fit waits behind a handle of its own.
+pub async fn first_pages(
+    runs: Vec<Running>,
+    claims: &Claims,
+    (pages, largest): (&Arc<Pages>, Limits),
+) -> Result<Collected, Refusal> {
+    let mut whole = Collected {
+        columns: Vec::new(),
+        rows: Vec::new(),
+        affected: None,
+        truncated: None,
+        parts: Vec::new(),
+        replayed: false,
+    };
+    let mut claims = claims.clone();
+    for running in runs {
+        let one = first_page(running, &claims, Effect::Write, (pages, largest)).await?;
+        let used: usize = one.rows.iter().map(|row| json_bytes(row) + 1).sum();
+        let used = u32::try_from(used).unwrap_or(u32::MAX);
+        claims.limits.bytes = claims.limits.bytes.saturating_sub(used);
+        if let Some(affected) = one.affected {
+            whole.affected = Some(whole.affected.unwrap_or(0).saturating_add(affected));
+        }
+        whole.parts.push(PartReport {
+            columns: one.columns,
+            rows: one.rows,
+            affected: one.affected,
+            truncated: one.truncated,
+        });
+    }
+    Ok(whole)
 }
 
 /// Reads until the first page is full. A read then goes on into a spool behind the answer's back;
@@ -47,6 +85,8 @@ pub async fn first_page(
             rows: page.rows,
             affected: affected(end.as_ref()),
             truncated: None,
+            parts: Vec::new(),
+            replayed: false,
         });
     };
     let origin = Origin {
@@ -82,6 +122,50 @@ pub async fn first_page(
         rows: page.rows,
         affected: affected(end.as_ref()),
         truncated: Some(truncated),
+        parts: Vec::new(),
+        replayed: false,
+    })
+}
+
+/// Reads what fits on one page, and keeps nothing of the rest. Work above `read` was run to its end before
+/// its first row is seen.
+pub(super) async fn only_page(
+    running: Running,
+    limits: Limits,
+    effect: Effect,
+) -> Result<Collected, Refusal> {
+    let Running {
+        columns,
+        mut events,
+    } = running;
+    let mut page = Page::new(limits);
+    let mut done = page.fill(&mut events).await?;
+    // A change says at its end how many rows it changed; of a read nothing more is wanted.
+    while effect > Effect::Read && done.is_none() {
+        match events.recv().await {
+            Some(Event::Rows(_)) => {}
+            Some(Event::Done { affected }) => done = Some(Done { affected }),
+            Some(Event::Failed(refusal)) => return Err(refusal),
+            None => return Err(vanished()),
+        }
+    }
+    let shown = page.rows.len() as u64;
+    let truncated = page.cut.map(|by| Truncated {
+        by,
+        shown,
+        at_least: shown + page.beyond.len() as u64,
+        exact: false,
+        handle: None,
+        next: shown,
+        note: page.note,
+    });
+    Ok(Collected {
+        columns,
+        rows: page.rows,
+        affected: affected(done.as_ref()),
+        truncated,
+        parts: Vec::new(),
+        replayed: false,
     })
 }
 

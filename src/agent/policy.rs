@@ -2,6 +2,7 @@
 //! the people whom it wants have signed.
 
 use crate::agent::Agent;
+use crate::agent::capability::Planned;
 use crate::core::approval::Purpose;
 use crate::core::checks::Checks;
 use crate::core::policy::decide::{denied, describe, needs_approval};
@@ -17,22 +18,26 @@ pub(super) fn judge(
     agent: &Agent,
     (requester, purpose): (&Principal, Purpose),
     target: &Target,
-    statement: &Statement,
+    (statement, planned): (&Statement, Option<&Planned>),
 ) -> Judgement {
     let found = statement.findings.iter().copied();
     let findings = agent.review.apply(&target.environment, found);
-    agent.policies.current().judge(&Facts {
+    let judgement = agent.policies.current().judge(&Facts {
         principal: requester,
         standing: &agent.principals.of(requester),
         target,
         effect: statement.effect,
         statement,
-        capability: None,
+        capability: planned.map(Planned::named),
         findings: &findings,
         rows: None,
         break_glass: purpose == Purpose::BreakGlass,
         at: agent.clock.now(),
-    })
+    });
+    match planned {
+        Some(planned) => planned.tightened(judgement, target),
+        None => judgement,
+    }
 }
 
 /// Whether the approvals that came with the work meet what the agent's policy asks for. `votes` are

@@ -25,8 +25,13 @@ pub(super) fn outcome(
     let draft = draft(claims, kind, clock).elapsed_ms(elapsed_ms);
     match outcome {
         Ok(collected) => {
-            let shown = collected.rows.len() as u64;
+            let parts = collected.parts.iter().map(|part| part.rows.len());
+            let shown = (collected.rows.len() + parts.sum::<usize>()) as u64;
             let draft = draft.number("shown", shown);
+            let draft = match collected.parts.len() {
+                0 => draft,
+                statements => draft.number("statements", statements as u64),
+            };
             match (collected.affected, &collected.truncated) {
                 (Some(affected), _) => draft.rows(affected),
                 (None, None) => draft.rows(shown),

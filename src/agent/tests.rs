@@ -26,7 +26,7 @@ use crate::core::signer::{Presence, Surface};
 use crate::core::time::Timestamp;
 use crate::core::token::TokenError;
 use crate::core::trust::{
-    self, KeyKind, Origins, SignedTrust, Signer as TrustedSigner, SignerKey, TrustFile,
+    self, Origins, SignedTrust, Signer as TrustedSigner, SignerKey, TrustFile,
 };
 use crate::core::work::Digest;
 use crate::store::Scrutiny;
@@ -105,13 +105,7 @@ fn signer(
         purposes: purposes.iter().copied().collect(),
         valid_from_ms: NOW_MS - 10_000,
         valid_until_ms: None,
-        keys: vec![SignerKey {
-            kind: KeyKind::Ssh,
-            public: key,
-            presence,
-            user_verification: false,
-            label: "key".into(),
-        }],
+        keys: vec![SignerKey::ssh(key, presence, "key")],
     }
 }
 
@@ -119,41 +113,39 @@ fn trust_file() -> TrustFile {
     let software = |key: SigningKey| PublicKey::ed25519(key.verifying_key()).unwrap();
     let both = [trust::Purpose::Approve, trust::Purpose::Trust];
     TrustFile {
-        format: 1,
-        version: 1,
-        previous: None,
-        created_ms: NOW_MS - 5_000,
-        admin_quorum: 1,
         origins: Origins {
             own: BTreeSet::from(["http://localhost:7321".to_owned()]),
             relay: BTreeSet::new(),
         },
-        signers: vec![
-            {
-                let mut ada = signer("ada", software(ada_key()), Presence::Passphrase, &both);
-                let second = signer("ada", software(second_key()), Presence::Passphrase, &both);
-                ada.keys.extend(second.keys);
-                ada
-            },
-            signer(
-                "bob",
-                software(bob_key()),
-                Presence::Passphrase,
-                &[trust::Purpose::Approve],
-            ),
-            signer(
-                "cleo",
-                PublicKey::from_line(&cleo_key().line()).unwrap(),
-                Presence::Hardware,
-                &[trust::Purpose::Approve],
-            ),
-            signer(
-                "dana",
-                software(dana_key()),
-                Presence::Passphrase,
-                &[trust::Purpose::Approve, trust::Purpose::BreakGlass],
-            ),
-        ],
+        ..TrustFile::first(
+            NOW_MS - 5_000,
+            vec![
+                {
+                    let mut ada = signer("ada", software(ada_key()), Presence::Passphrase, &both);
+                    let second = signer("ada", software(second_key()), Presence::Passphrase, &both);
+                    ada.keys.extend(second.keys);
+                    ada
+                },
+                signer(
+                    "bob",
+                    software(bob_key()),
+                    Presence::Passphrase,
+                    &[trust::Purpose::Approve],
+                ),
+                signer(
+                    "cleo",
+                    PublicKey::from_line(&cleo_key().line()).unwrap(),
+                    Presence::Hardware,
+                    &[trust::Purpose::Approve],
+                ),
+                signer(
+                    "dana",
+                    software(dana_key()),
+                    Presence::Passphrase,
+                    &[trust::Purpose::Approve, trust::Purpose::BreakGlass],
+                ),
+            ],
+        )
     }
 }
 
@@ -181,10 +173,7 @@ impl Rig {
         let shared: Arc<dyn Clock> = Arc::<Hand>::clone(&clock);
         let state = folder.path().join("state");
         let state = State::open_with(scrutiny, &state, Arc::clone(&shared)).unwrap();
-        let mut signed = SignedTrust {
-            trust: trust_file(),
-            signatures: vec![],
-        };
+        let mut signed = SignedTrust::unsigned(trust_file());
         signed.sign(&ada_key()).unwrap();
         state.install_trust(signed).await.unwrap();
         let parser = Arc::new(ParsePool::start().unwrap());
@@ -192,6 +181,7 @@ impl Rig {
             let settings = crate::exec::Settings {
                 target: target(name),
                 url: format!("sqlite:{}", database.display()).into(),
+                logins: std::collections::BTreeMap::new(),
                 allow_privileged_login: false,
             };
             let executor = Executor::new(settings, Arc::clone(&parser)).unwrap();
@@ -206,6 +196,8 @@ impl Rig {
                 Arc::clone(&shared),
                 Box::new(move || handles.handle()),
             )),
+            capabilities: std::collections::BTreeMap::new(),
+            changes: watch::Sender::new(0),
             policies: Arc::new(Policies::built_in(policy, Arc::clone(&shared))),
             principals: Arc::default(),
             review: Settings::DEFAULT,
@@ -251,6 +243,7 @@ impl Rig {
         };
         let request = RequestId::new(1_700_000_000_000, [1; 10]);
         let document = Document {
+            capability: None,
             version: VERSION,
             purpose: Purpose::Run,
             workspace: "local".into(),
@@ -263,6 +256,7 @@ impl Rig {
             reason: Some("the customer called".into()),
             work: work.digest(),
             statement: SQL.into(),
+            parts: Vec::new(),
             params: work.commitment().map(|commitment| ParamsSeal {
                 count: 1,
                 commitment,
@@ -311,6 +305,7 @@ fn target(name: &str) -> Target {
         limits: Limits::DEFAULT,
         trusted: BTreeSet::new(),
         sync_reads: false,
+        only_capabilities: false,
     }
 }
 

@@ -9,7 +9,7 @@ mod words;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::submit::{Answer, Prepared, Submitted};
-use crate::broker::{Broker, Caller, requests};
+use crate::broker::{Broker, Caller, repeat, requests};
 use crate::core::approval::PolicyDigests;
 use crate::core::audit::Draft;
 use crate::core::ids::RequestId;
@@ -131,11 +131,16 @@ pub async fn settle(
     if request.asked().requester != caller.principal {
         return Err(unknown(id));
     }
-    if request.status() == Status::Approved {
-        dispatch::run(broker, caller, request, cancel).await
+    let refusal = if request.status() == Status::Approved {
+        match dispatch::run(broker, caller, request, cancel).await {
+            Err(refusal) if refusal.code == Code::RequestState => refusal,
+            done => return done,
+        }
     } else {
-        Err(standing(&request))
-    }
+        standing(&request)
+    };
+    // Somebody else may have collected it under the same idempotency key.
+    repeat::answer(broker, id).await?.ok_or(refusal)
 }
 
 #[cfg(test)]

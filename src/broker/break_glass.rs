@@ -4,7 +4,7 @@
 //! it: document and signature travel along, and its own policy is asked about exactly this.
 
 use crate::broker::approvals;
-use crate::broker::submit::{Attempt, Prepared, SqlAsk, prepare};
+use crate::broker::submit::{Ask, Attempt, Prepared, prepare};
 use crate::broker::votes::pinned;
 use crate::broker::{Broker, Caller};
 use crate::core::approval::document::check_break_glass;
@@ -19,7 +19,7 @@ use crate::core::trust;
 /// Files work that breaks the glass: from here on one signature by somebody whom the trust file marks for
 /// it has it run. Never for a program, and never without a reason. A refusal is in the audit log before it is
 /// returned.
-pub async fn file(broker: &Broker, caller: &Caller, ask: SqlAsk) -> Result<RequestId, Refusal> {
+pub async fn file(broker: &Broker, caller: &Caller, ask: Ask) -> Result<RequestId, Refusal> {
     file_with(&Checks::all(), broker, caller, ask).await
 }
 
@@ -34,7 +34,7 @@ async fn file_with(
     checks: &Checks<DocumentError>,
     broker: &Broker,
     caller: &Caller,
-    ask: SqlAsk,
+    ask: Ask,
 ) -> Result<RequestId, Refusal> {
     let request = broker.ids.request();
     let draft = broker
@@ -58,7 +58,7 @@ async fn filed(
     checks: &Checks<DocumentError>,
     broker: &Broker,
     caller: &Caller,
-    (request, ask): (&RequestId, SqlAsk),
+    (request, ask): (&RequestId, Ask),
 ) -> Result<(), Refusal> {
     check_break_glass(checks, &caller.principal, ask.reason.as_deref()).map_err(forbidden)?;
     somebody_may(broker)?;
@@ -81,7 +81,8 @@ fn forbidden(error: DocumentError) -> Refusal {
     let code = match &error {
         DocumentError::BreakGlassRequester => Code::Forbidden,
         DocumentError::BreakGlassReason => Code::InvalidArgument,
-        DocumentError::Exact(_)
+        DocumentError::Contract
+        | DocumentError::Exact(_)
         | DocumentError::Nonce
         | DocumentError::Size
         | DocumentError::Times

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::broker::capability::takes_free_sql;
 use crate::broker::{Broker, Caller, Lane};
 use crate::core::audit::EventKind;
 use crate::core::refusal::Refusal;
@@ -52,7 +53,8 @@ async fn open(
 ) -> Result<(Arc<Target>, Lane), Refusal> {
     let target = caller
         .may(Effect::Read)
-        .and_then(|()| broker.target(target));
+        .and_then(|()| broker.target(target))
+        .and_then(|target| takes_free_sql(&target).map(|()| target));
     let found = match target {
         Ok(target) => {
             let lane = broker.link.lane(&target, None).await;

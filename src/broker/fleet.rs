@@ -4,24 +4,32 @@
 //! put to it. A token is signed once its agent has a free slot, so that waiting does not age it.
 
 mod asking;
+mod listing;
 mod run;
+mod slots;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::core::capability::Offer;
+use crate::core::handshake::Hex32;
 use crate::core::ids::{AgentId, HandleId};
+use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::target::Target;
 use crate::store::State;
 use crate::wire::Answer;
-use crate::wire::fleet::{FromRelay, Reply, Served};
+use crate::wire::fleet::{FromRelay, MOST_OFFERS, MOST_TARGETS, Reply, Served};
 use run::Run;
+use slots::{PATIENCE as FOR_ROOM, Slots};
+
+pub use slots::Slot;
 
 /// How long a call waits for an agent that is known and not there: it may be on its way back.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,6 +49,8 @@ pub struct Fleet {
     state: State,
     inside: Mutex<Inside>,
     news: Notify,
+    /// Counts the changes of what is offered anywhere.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -67,15 +77,25 @@ struct Known {
 #[derive(Debug)]
 pub struct Connected {
     id: AgentId,
+    /// Its public key.
+    key: Hex32,
     state: State,
     out: mpsc::Sender<FromRelay>,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
+    /// What it serves, as it says.
+    targets: Vec<Arc<Target>>,
     calls: Mutex<HashMap<u64, Waiting>>,
     next: AtomicU64,
     /// Whether it takes nothing new.
     draining: AtomicBool,
     /// How far its clock is before ours, in milliseconds; [`UNHEARD`] before its first beat.
     clock: AtomicI64,
+    /// What it offers by name, by target.
+    offers: Mutex<BTreeMap<String, Arc<[Arc<Offer>]>>>,
+    /// The targets of its that have columns for vectors.
+    vectors: Mutex<BTreeSet<String>>,
+    /// Counts the changes of what is offered anywhere.
+    changes: watch::Sender<u64>,
     /// Fires when it is gone, or has to go.
     pub gone: CancellationToken,
 }
@@ -85,6 +105,17 @@ pub struct Connected {
 struct Waiting {
     answer: oneshot::Sender<Answer<Reply>>,
     run: Option<Run>,
+}
+
+/// How an agent is that is there.
+#[derive(Clone, Debug)]
+pub struct Vitals {
+    /// Which one it is.
+    pub agent: AgentId,
+    /// How far its clock is before ours, in milliseconds, if it was heard.
+    pub clock_offset_ms: Option<i64>,
+    /// How many more orders it takes at once.
+    pub free_slots: usize,
 }
 
 impl Fleet {
@@ -107,6 +138,7 @@ impl Fleet {
             state,
             inside: Mutex::new(inside),
             news: Notify::new(),
+            changes: watch::Sender::new(0),
         }
     }
 
@@ -116,7 +148,7 @@ impl Fleet {
     /// Refused where another agent serves a target of the same name that is not the same database.
     pub fn connect(
         &self,
-        id: &AgentId,
+        (id, key): (&AgentId, Hex32),
         (served, slots): (Vec<Served>, u32),
     ) -> Result<(Arc<Connected>, mpsc::Receiver<FromRelay>), Refusal> {
         let (out, written) = mpsc::channel(WAITING);
@@ -124,13 +156,18 @@ impl Fleet {
         let slots = slots.clamp(1, MOST_SLOTS) as usize;
         let connected = Arc::new(Connected {
             id: id.clone(),
+            key,
             state: self.state.clone(),
             out,
-            slots: Arc::new(Semaphore::new(slots)),
+            slots: Arc::new(Slots::new(slots, targets.len(), FOR_ROOM)),
+            targets: targets.clone(),
             calls: Mutex::default(),
             next: AtomicU64::new(1),
             draining: AtomicBool::new(false),
             clock: AtomicI64::new(UNHEARD),
+            offers: Mutex::default(),
+            vectors: Mutex::default(),
+            changes: self.changes.clone(),
             gone: CancellationToken::new(),
         });
         let mut inside = self.lock();
@@ -160,7 +197,25 @@ impl Fleet {
             known.connected.take_if(|now| Arc::ptr_eq(now, connected));
         }
         connected.gone.cancel();
+        self.changes.send_modify(|count| *count += 1);
         connected.lose_all().await;
+    }
+
+    /// What the agents that are there offer on a target; the first of them speaks for all.
+    pub fn offers(&self, target: &Target) -> Arc<[Arc<Offer>]> {
+        let found = self.find(target, None);
+        found.map(|agent| agent.offers(target)).unwrap_or_default()
+    }
+
+    /// Whether a target has columns for vectors, as an agent says that is there.
+    pub fn has_vectors(&self, target: &Target) -> bool {
+        let found = self.find(target, None);
+        found.is_some_and(|agent| agent.has_vectors(target))
+    }
+
+    /// Fires at each change of what is offered.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Gives an agent that is leaving nothing new.
@@ -179,6 +234,27 @@ impl Fleet {
         }
     }
 
+    /// Stops whatever runs for a principal and for all of their clients.
+    pub fn stop_work_of(&self, principal: &Principal) {
+        let inside = self.lock();
+        for known in inside.agents.values() {
+            if let Some(connected) = &known.connected {
+                connected.stop_work_of(principal);
+            }
+        }
+    }
+
+    /// Forgets all of them.
+    pub fn forget_all(&self) {
+        let mut inside = self.lock();
+        for (_, known) in std::mem::take(&mut inside.agents) {
+            if let Some(connected) = known.connected {
+                connected.gone.cancel();
+            }
+        }
+        inside.list();
+    }
+
     /// The agents that are there.
     pub fn here(&self) -> Vec<AgentId> {
         let inside = self.lock();
@@ -189,14 +265,18 @@ impl Fleet {
         here.map(|(id, _)| id.clone()).collect()
     }
 
-    /// The agents that are there, and how far each one's clock is before ours, in milliseconds, if it was heard.
-    pub fn clocks(&self) -> Vec<(AgentId, Option<i64>)> {
+    /// How the agents are that are there.
+    pub fn vitals(&self) -> Vec<Vitals> {
         let inside = self.lock();
         let here = inside.agents.iter();
         let here = here.filter_map(|(id, known)| Some((id, known.connected.as_ref()?)));
         here.map(|(id, connected)| {
             let clock = connected.clock.load(Ordering::Relaxed);
-            (id.clone(), Some(clock).filter(|clock| *clock != UNHEARD))
+            Vitals {
+                agent: id.clone(),
+                clock_offset_ms: Some(clock).filter(|clock| *clock != UNHEARD),
+                free_slots: connected.slots.free(),
+            }
         })
         .collect()
     }
@@ -238,7 +318,7 @@ impl Fleet {
         });
         let here = serving.filter_map(|(_, known)| known.connected.as_ref());
         let here = here.filter(|connected| connected.takes_work());
-        here.max_by_key(|connected| connected.slots.available_permits())
+        here.max_by_key(|connected| connected.slots.free())
             .map(Arc::clone)
     }
 
@@ -273,6 +353,47 @@ impl Connected {
         !self.gone.is_cancelled() && !self.draining.load(Ordering::Relaxed)
     }
 
+    /// What it offers on a target.
+    pub fn offers(&self, target: &Target) -> Arc<[Arc<Offer>]> {
+        let offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
+        offers
+            .get(target.name.as_str())
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    fn has_vectors(&self, target: &Target) -> bool {
+        let with = self.vectors.lock().unwrap_or_else(PoisonError::into_inner);
+        with.contains(target.name.as_str())
+    }
+
+    /// Keeps whether a target that it serves has columns for vectors.
+    pub(super) fn vectors_are(&self, target: &str, there: bool) {
+        let mut with = self.vectors.lock().unwrap_or_else(PoisonError::into_inner);
+        if !there {
+            with.remove(target);
+        } else if self.targets.iter().any(|one| one.name.as_str() == target) {
+            with.insert(target.to_owned());
+        }
+    }
+
+    /// Keeps what it offers on a target. What others say of theirs, or it says of another target, is left out,
+    /// and more than anybody can use.
+    pub(super) fn offers_are(&self, target: &str, mut new: Vec<Offer>) {
+        new.retain(|offer| {
+            let said = &offer.said;
+            offer.vouched.key == self.key && said.agent == self.id && said.target == target
+        });
+        new.truncate(MOST_OFFERS);
+        let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
+        offers.insert(target.to_owned(), new.into_iter().map(Arc::new).collect());
+        while offers.len() > MOST_TARGETS {
+            offers.pop_last();
+        }
+        drop(offers);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
     /// Keeps how far its clock is before ours, in milliseconds.
     pub fn clock_is(&self, before_ms: i64) {
         self.clock.store(before_ms, Ordering::Relaxed);
@@ -300,7 +421,6 @@ impl Inside {
 
     fn list(&mut self) {
         let all = self.agents.values().flat_map(|known| &known.targets);
-        let by_name: BTreeMap<_, _> = all.map(|target| (target.name.clone(), target)).collect();
-        self.targets = by_name.into_values().map(Arc::clone).collect();
+        self.targets = listing::together(all);
     }
 }

@@ -6,18 +6,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::pages::PageOfRows;
 use crate::agent::{Agent, Assessment, NotRun, Report};
-use crate::broker::fleet::{Connected, Fleet};
+use crate::broker::fleet::{self, Connected, Fleet};
+use crate::capabilities::{ByTarget, statement_behind, unknown};
+use crate::core::approval::Document;
 use crate::core::approval::{Backing, Purpose};
+use crate::core::capability::Offer;
 use crate::core::ids::{AgentId, HandleId};
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::schema::{TableDescription, TableSummary};
-use crate::core::target::Target;
+use crate::core::target::{Target, TargetName};
 use crate::core::token::SignedToken;
 use crate::core::work::Work;
 use crate::policies::Policies;
@@ -50,9 +53,7 @@ pub enum Lane {
 
 /// Room for one order, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Slot(
-    #[expect(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>,
-);
+pub(super) struct Slot(#[expect(dead_code, reason = "held for its drop")] Option<fleet::Slot>);
 
 impl Link {
     /// An executor in this process.
@@ -68,6 +69,30 @@ impl Link {
         match self {
             Self::Here { targets, .. } => Arc::clone(targets),
             Self::Dialed(fleet) => fleet.targets(),
+        }
+    }
+
+    /// What is offered by name on a target.
+    pub fn offers(&self, target: &Target) -> Arc<[Arc<Offer>]> {
+        match self {
+            Self::Here { agent, .. } => agent.offers(target.name.as_str()),
+            Self::Dialed(fleet) => fleet.offers(target),
+        }
+    }
+
+    /// Whether a target has columns for vectors, as far as its executor has said.
+    pub fn has_vectors(&self, target: &Target) -> bool {
+        match self {
+            Self::Here { agent, .. } => agent.has_vectors(target.name.as_str()),
+            Self::Dialed(fleet) => fleet.has_vectors(target),
+        }
+    }
+
+    /// Fires at each change of what is offered anywhere.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        match self {
+            Self::Here { agent, .. } => agent.changes(),
+            Self::Dialed(fleet) => fleet.changes(),
         }
     }
 
@@ -98,7 +123,7 @@ impl Link {
         (from, max_rows): (u64, Option<u32>),
     ) -> Result<PageOfRows, Refusal> {
         match self {
-            Self::Here { agent, .. } => agent.pages().page(owner, handle, from, max_rows).await,
+            Self::Here { agent, .. } => agent.page(owner, handle, (from, max_rows)).await,
             Self::Dialed(fleet) => match fleet.keeper(handle) {
                 Some(agent) => agent.page(owner, handle, (from, max_rows)).await,
                 None => Err(
@@ -114,6 +139,27 @@ impl Link {
         match self {
             Self::Here { agent, .. } => Some(agent.policies()),
             Self::Dialed(_) => None,
+        }
+    }
+
+    /// The files of capabilities that are here; none of an executor that dials in.
+    pub fn capabilities(&self) -> ByTarget {
+        match self {
+            Self::Here { agent, .. } => agent.all_capabilities().clone(),
+            Self::Dialed(_) => ByTarget::new(),
+        }
+    }
+
+    /// The statement of the capability that a document names. An executor that dials in gives it to nobody elsewhere.
+    pub fn statement_behind(&self, document: &Document) -> Result<String, Refusal> {
+        match self {
+            Self::Here { agent, .. } => statement_behind(agent.all_capabilities(), document),
+            Self::Dialed(_) => {
+                let sentence = "the statement stays at the agent";
+                Err(Refusal::new(Code::Forbidden, sentence).hint(
+                    "ask on the agent's machine: `secondkey requests show REQUEST --statement` prints it",
+                ))
+            }
         }
     }
 
@@ -140,11 +186,35 @@ impl Lane {
         }
     }
 
+    /// A capability of a target by its name, as its executor offers it.
+    pub(super) fn offer(&self, target: &Target, name: &str) -> Result<Arc<Offer>, Refusal> {
+        let offers = match self {
+            Self::Here(agent) => agent.offers(target.name.as_str()),
+            Self::Dialed(_, agent) => agent.offers(target),
+        };
+        let mut all = offers.iter();
+        let found = all.find(|offer| offer.said.contract.name.as_str() == name);
+        found.map(Arc::clone).ok_or_else(|| unknown(name))
+    }
+
     /// Waits for room for one more order. Whoever signs one has it first, so that waiting does not age it.
-    pub(super) async fn slot(&self, cancel: &CancellationToken) -> Result<Slot, Refusal> {
+    pub(super) async fn slot(
+        &self,
+        whose: (&Principal, &TargetName),
+        cancel: &CancellationToken,
+    ) -> Result<Slot, Refusal> {
         match self {
             Self::Here(_) => Ok(Slot(None)),
-            Self::Dialed(_, agent) => Ok(Slot(Some(agent.slot(cancel).await?))),
+            Self::Dialed(_, agent) => Ok(Slot(Some(agent.slot(whose, cancel).await?))),
+        }
+    }
+
+    /// A target as whoever runs work on it serves it: of several agents that serve one name, each may say
+    /// other limits and labels.
+    pub fn target(&self, target: &Arc<Target>) -> Arc<Target> {
+        match self {
+            Self::Here(_) => Arc::clone(target),
+            Self::Dialed(_, agent) => Arc::clone(agent.target(&target.name).unwrap_or(target)),
         }
     }
 
@@ -197,10 +267,7 @@ impl Lane {
         search: Option<&str>,
     ) -> Result<Vec<TableSummary>, Refusal> {
         match self {
-            Self::Here(agent) => match agent.executor(target.name.as_str()) {
-                Some(executor) => executor.list_tables(schema, search).await,
-                None => Err(nobody(target)),
-            },
+            Self::Here(agent) => agent.list_tables(&target.name, (schema, search)).await,
             Self::Dialed(_, agent) => agent.list_tables(target, schema, search).await,
         }
     }
@@ -212,10 +279,7 @@ impl Lane {
         table: &str,
     ) -> Result<TableDescription, Refusal> {
         match self {
-            Self::Here(agent) => match agent.executor(target.name.as_str()) {
-                Some(executor) => executor.describe_table(table).await,
-                None => Err(nobody(target)),
-            },
+            Self::Here(agent) => agent.describe_table(&target.name, table).await,
             Self::Dialed(_, agent) => agent.describe_table(target, table).await,
         }
     }

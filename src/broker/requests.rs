@@ -1,13 +1,14 @@
 //! Requests as people meet them: what there is, what exactly one of them asks, and taking it back.
 
 use crate::core::approval::Document;
+use crate::core::approval::verdict::LONGEST_COMMENT;
 use crate::core::ids::RequestId;
 use crate::core::policy::{Progress, Requirement};
-use crate::core::principal::Principal;
+use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::refusal::{Code, Refusal};
-use crate::core::request::{Decision, Request, Values};
+use crate::core::request::{Decision, Request, Settlement, Values};
 use crate::core::signer::Vote;
-use crate::core::work::Work;
+use crate::core::trust::Purpose;
 use crate::store::State;
 use crate::store::requests::{Filter, Page};
 
@@ -96,6 +97,25 @@ pub fn assemble(request: Request, values: Option<Values>) -> Result<Shown, Refus
     })
 }
 
+/// Whether somebody is a signer of the trust file, by their own name: they see everybody's requests. Blocks.
+pub fn signs(state: &State, person: &Principal) -> Result<bool, Refusal> {
+    let now = state.now();
+    let good = [Purpose::Approve, Purpose::BreakGlass, Purpose::Trust];
+    Ok(state.trust()?.is_some_and(|trust| {
+        let mut own = trust.signers.iter().filter(|one| one.name == *person);
+        own.any(|one| good.iter().any(|good| one.may(*good, now)))
+    }))
+}
+
+/// Whether a request was asked by a person of this name or by one of their clients.
+pub fn is_of(requester: &Principal, user: &str) -> bool {
+    match requester.kind() {
+        PrincipalKind::Ai => requester.os_user() == user,
+        PrincipalKind::Human => *requester == Principal::new(PrincipalKind::Human, user),
+        PrincipalKind::Service => false,
+    }
+}
+
 /// Stops a request that no agent was told to run yet.
 pub async fn cancel(state: &State, id: &RequestId, by: &Principal) -> Result<Request, Refusal> {
     let by = by.clone();
@@ -103,6 +123,26 @@ pub async fn cancel(state: &State, id: &RequestId, by: &Principal) -> Result<Req
         .requests()
         .transact(id, move |request, now| Ok(request.cancel(&by, now)?));
     Ok(cancelled.await?)
+}
+
+/// Records what somebody found out about a request whose end is not known. `comment` says how they know.
+pub async fn settle(
+    state: &State,
+    id: &RequestId,
+    (found, comment): (Settlement, &str),
+    by: &Principal,
+) -> Result<Request, Refusal> {
+    let length = comment.chars().count();
+    if !(1..=LONGEST_COMMENT).contains(&length) {
+        let sentence =
+            format!("a comment has 1 to {LONGEST_COMMENT} characters, and this has {length}");
+        return Err(Refusal::new(Code::InvalidArgument, sentence).hint("say how you know"));
+    }
+    let (by, comment) = (by.clone(), comment.to_owned());
+    let settled = state.requests().transact(id, move |request, now| {
+        Ok(request.settle((found, &comment), &by, now)?)
+    });
+    Ok(settled.await?)
 }
 
 /// The document of a request, which has to say what the record says.
@@ -142,11 +182,7 @@ pub(super) fn votes(request: &Request, decision: Decision) -> Vec<Vote> {
 
 /// What a person is shown has to be what they sign for.
 fn check_values(document: &Document, values: &Values) -> Result<(), Refusal> {
-    let work = Work::Sql {
-        text: document.statement.clone(),
-        params: values.params.clone(),
-        salt: values.salt,
-    };
+    let work = document.work_with(values.params.clone(), values.salt);
     if document.is_about(&work) {
         Ok(())
     } else {

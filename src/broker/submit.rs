@@ -1,33 +1,31 @@
-//! One `sql_execute`, from the question to the answer.
+//! One `sql_execute` or `sql_batch`, from the question to the answer.
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{NotRun, Report};
 use crate::broker::approvals::ask_people;
-use crate::broker::{Broker, Caller, Lane};
-use crate::core::approval::Purpose;
+use crate::broker::{Broker, Caller, Lane, capability, repeat};
+use crate::core::approval::{Called, Purpose};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::RequestId;
 use crate::core::limits::{Limits, PARAMETERS};
-use crate::core::policy::{Decision, Judgement, Question, decide};
+use crate::core::policy::{Decision, Grant, Judgement, Question, decide};
 use crate::core::refusal::{Code, Refusal};
-use crate::core::statement::Statement;
+use crate::core::statement::{Statement, batch};
 use crate::core::target::Target;
-use crate::core::work::{Fingerprint, Work};
+use crate::core::work::{Digest, Fingerprint, Salt, Work};
 
 /// The longest reason, in bytes: people read it.
 const LONGEST_REASON: usize = 2_000;
 
 /// What a caller asks for.
 #[derive(Debug)]
-pub struct SqlAsk {
-    /// The statement.
-    pub sql: String,
-    /// The values for its placeholders.
-    pub params: Vec<Value>,
+pub struct Ask {
+    /// What is to be run.
+    pub what: Wanted,
     /// The target's name, where there are several.
     pub target: Option<String>,
     /// Why, in the caller's words.
@@ -36,6 +34,29 @@ pub struct SqlAsk {
     pub max_rows: Option<u32>,
     /// Milliseconds the statement may run.
     pub timeout_ms: Option<u32>,
+    /// The caller's own name for this call, under which it runs once ([`crate::core::idempotency`]).
+    pub key: Option<String>,
+}
+
+/// What is to be run.
+#[derive(Debug)]
+pub enum Wanted {
+    /// A statement.
+    Sql {
+        /// Its text.
+        text: String,
+        /// The values for its placeholders.
+        params: Vec<Value>,
+    },
+    /// A capability.
+    Capability {
+        /// Its name.
+        name: String,
+        /// The values of its parameters.
+        params: Map<String, Value>,
+    },
+    /// Several statements that all stand or all do not, each with its values.
+    Batch(Vec<(String, Vec<Value>)>),
 }
 
 /// What came of it.
@@ -51,7 +72,7 @@ pub struct Answer {
 #[derive(Debug)]
 pub enum Submitted {
     /// It has run.
-    Ran(Answer),
+    Ran(Box<Answer>),
     /// It waits for people, as this request: [`approvals::settle`](super::approvals::settle) waits with it.
     Filed(RequestId),
 }
@@ -61,11 +82,13 @@ pub enum Submitted {
 pub async fn submit(
     broker: &Broker,
     caller: &Caller,
-    ask: SqlAsk,
+    ask: Ask,
     cancel: CancellationToken,
 ) -> Result<Submitted, Refusal> {
     // Given back on return: whoever waits for people keeps nobody from working.
-    let request = broker.ids.request();
+    let target = broker.target(ask.target.as_deref());
+    let (request, named) =
+        repeat::request(broker, caller, target.as_ref().ok(), ask.key.as_deref());
     let draft = |kind| broker.draft(kind, caller).request(&request);
     let _turn = match broker.turns.take(caller, &cancel).await {
         Ok(turn) => turn,
@@ -75,8 +98,11 @@ pub async fn submit(
             return Err(refusal);
         }
     };
-    let target = broker.target(ask.target.as_deref());
-    let prepared = match prepare(broker, &request, ask, Purpose::Run).await {
+    let prepared = match named {
+        Ok(()) => prepare(broker, &request, ask, Purpose::Run).await,
+        Err(refusal) => Err(refusal),
+    };
+    let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(refusal) => {
             let refused = draft(EventKind::RequestRefused);
@@ -88,7 +114,24 @@ pub async fn submit(
             return Err(refusal);
         }
     };
-    decided(broker, caller, (&request, &prepared), cancel).await
+    let asked = (&request, &prepared);
+    match repeat::filed(broker, asked).await {
+        Ok(false) => {}
+        Ok(true) => return Ok(Submitted::Filed(request)),
+        Err(refusal) => {
+            let refused = draft(EventKind::RequestRefused).target(prepared.target.name.as_str());
+            broker.record_refusal(refused, &refusal).await?;
+            return Err(refusal);
+        }
+    }
+    match decided(broker, caller, asked, cancel).await {
+        // Somebody else may have filed it meanwhile, under the same key.
+        Err(refusal) => match repeat::filed(broker, asked).await {
+            Ok(true) => Ok(Submitted::Filed(request)),
+            Ok(false) | Err(_) => Err(refusal),
+        },
+        done => done,
+    }
 }
 
 /// Does what the policy says: runs it, has people asked, or refuses.
@@ -110,9 +153,8 @@ async fn decided(
         let (judgement, decision) = attempt.decide(found.as_deref());
         let effect = found.as_ref().unwrap_or(&prepared.statement).effect;
         if let Err(refusal) = caller.may(effect) {
-            let refused = attempt.refused(found.as_deref(), &judgement);
-            broker.record_refusal(refused, &refusal).await?;
-            return Err(refusal);
+            let why = (&judgement, refusal);
+            return Err(attempt.refuse(found.as_deref(), why).await);
         }
         let grant = match decision {
             Decision::Allow(grant) => grant,
@@ -122,26 +164,20 @@ async fn decided(
                 return ask_people(broker, caller, asked, (needs, refused)).await;
             }
             Decision::Deny(refusal) => {
-                let refused = attempt.refused(found.as_deref(), &judgement);
-                broker.record_refusal(refused, &refusal).await?;
-                return Err(refusal);
+                let why = (&judgement, refusal);
+                return Err(attempt.refuse(found.as_deref(), why).await);
             }
         };
         attempt.record_allowed(found.as_deref(), &judgement);
-        let _slot = prepared.lane.slot(&cancel).await?;
-        let keys = broker.state.token_keys()?;
-        let token = keys
-            .signer
-            .sign(grant, broker.ids.token(), broker.clock.now());
-        let work = prepared.work.clone();
-        let run = prepared.lane.execute(&token, work, None, cancel.clone());
+        let on = (found.as_deref(), &judgement);
+        let run = attempt.run(grant, on, cancel.clone());
         match run.await {
             Ok(mut report) => {
                 report.also_found(&judgement.findings);
-                return Ok(Submitted::Ran(Answer {
+                return Ok(Submitted::Ran(Box::new(Answer {
                     request: request.clone(),
                     report,
-                }));
+                })));
             }
             // The agent saw more than the text shows. Decide once more, on its finding.
             Err(NotRun {
@@ -170,22 +206,25 @@ pub(super) struct Prepared {
     pub(super) limits: Limits,
     pub(super) reason: Option<String>,
     pub(super) purpose: Purpose,
+    /// What a document says of the capability, where it is one.
+    pub(super) called: Option<Called>,
+}
+
+impl Prepared {
+    /// The capability and its bundle, as policies see them.
+    fn named(&self) -> Option<(&str, Digest)> {
+        let called = self.called.as_ref()?;
+        Some((&called.name, called.bundle))
+    }
 }
 
 pub(super) async fn prepare(
     broker: &Broker,
     request: &RequestId,
-    ask: SqlAsk,
+    ask: Ask,
     purpose: Purpose,
 ) -> Result<Prepared, Refusal> {
     let target = broker.target(ask.target.as_deref())?;
-    if ask.params.len() > PARAMETERS {
-        let message = format!(
-            "{} values were given and the limit is {PARAMETERS}",
-            ask.params.len()
-        );
-        return Err(Refusal::new(Code::ParameterCount, message));
-    }
     if ask
         .reason
         .as_ref()
@@ -196,18 +235,29 @@ pub(super) async fn prepare(
             Refusal::new(Code::InvalidArgument, message).hint("say it in a sentence or two")
         );
     }
-    let statement = broker.parser.parse(target.engine, &ask.sql).await?;
+    let (lane, work, called, statement) = match ask.what {
+        Wanted::Sql { text, params } => {
+            let work = sql(text, params, broker.state.salt(request))?;
+            free(broker, &target, purpose, work).await?
+        }
+        Wanted::Batch(statements) => {
+            let work = several(statements, broker.state.salt(request))?;
+            free(broker, &target, purpose, work).await?
+        }
+        Wanted::Capability { name, params } => {
+            let lane = broker.link.lane(&target, None).await?;
+            let offer = lane.offer(&target, &name)?;
+            let salt = broker.state.salt(request);
+            let (work, statement) = capability::call(&offer, target.engine, params, salt)?;
+            (lane, work, Some(Called::of(&offer)), Arc::new(statement))
+        }
+    };
+    let target = lane.target(&target);
     let limits = Limits {
         rows: ask.max_rows.unwrap_or(target.limits.rows).max(1),
         bytes: target.limits.bytes,
         time_ms: ask.timeout_ms.unwrap_or(target.limits.time_ms).max(1),
     };
-    let work = Work::Sql {
-        text: ask.sql,
-        params: ask.params,
-        salt: broker.state.salt(request),
-    };
-    let lane = broker.link.lane(&target, None).await?;
     Ok(Prepared {
         target,
         lane,
@@ -217,7 +267,45 @@ pub(super) async fn prepare(
         limits,
         reason: ask.reason,
         purpose,
+        called,
     })
+}
+
+/// Free SQL, parsed, and who would run it.
+async fn free(
+    broker: &Broker,
+    target: &Target,
+    purpose: Purpose,
+    work: Work,
+) -> Result<(Lane, Work, Option<Called>, Arc<Statement>), Refusal> {
+    if purpose == Purpose::Run {
+        capability::takes_free_sql(target)?;
+    }
+    let statement = broker.parser.parse_work(target.engine, &work).await?;
+    let lane = broker.link.lane(target, None).await?;
+    Ok((lane, work, None, statement))
+}
+
+/// A statement and its values as work.
+pub(super) fn sql(text: String, params: Vec<Value>, salt: Salt) -> Result<Work, Refusal> {
+    not_too_many(params.len())?;
+    Ok(Work::Sql { text, params, salt })
+}
+
+/// Several statements, each with its values, as one piece of work.
+pub(super) fn several(statements: Vec<(String, Vec<Value>)>, salt: Salt) -> Result<Work, Refusal> {
+    let bytes = statements.iter().map(|(text, _)| text.len()).sum();
+    batch::fits(statements.len(), bytes)?;
+    not_too_many(statements.iter().map(|(_, params)| params.len()).sum())?;
+    Ok(Work::batch(statements, salt))
+}
+
+fn not_too_many(values: usize) -> Result<(), Refusal> {
+    if values > PARAMETERS {
+        let message = format!("{values} values were given and the limit is {PARAMETERS}");
+        return Err(Refusal::new(Code::ParameterCount, message));
+    }
+    Ok(())
 }
 
 /// One look at an ask by the workspace's policy.
@@ -245,6 +333,7 @@ impl Attempt<'_> {
             target,
             agent: self.prepared.lane.id(),
             work: fingerprint.digest,
+            capability: self.prepared.named(),
             statement,
             found,
             limits: *limits,
@@ -254,6 +343,42 @@ impl Attempt<'_> {
             purpose: *purpose,
             at: self.broker.clock.now(),
         })
+    }
+
+    /// Waits for room, signs the order, and has it run.
+    async fn run(
+        &self,
+        grant: Grant,
+        (found, judgement): (Option<&Statement>, &Judgement),
+        cancel: CancellationToken,
+    ) -> Result<Report, NotRun> {
+        let (broker, lane) = (self.broker, &self.prepared.lane);
+        let whose = (&self.caller.principal, &self.prepared.target.name);
+        let _slot = match lane.slot(whose, &cancel).await {
+            Ok(slot) => slot,
+            Err(refusal) => return Err(self.refuse(found, (judgement, refusal)).await.into()),
+        };
+        // Their key may have been ended while they waited for room.
+        if let Err(refusal) = self.caller.still_counts() {
+            return Err(self.refuse(found, (judgement, refusal)).await.into());
+        }
+        let keys = broker.state.token_keys().map_err(Refusal::from)?;
+        let token = keys
+            .signer
+            .sign(grant, broker.ids.token(), broker.clock.now());
+        let work = self.prepared.work.clone();
+        lane.execute(&token, work, None, cancel).await
+    }
+
+    /// Records a refusal, and gives it back to be told; or why it cannot be recorded.
+    async fn refuse(
+        &self,
+        found: Option<&Statement>,
+        (judgement, refusal): (&Judgement, Refusal),
+    ) -> Refusal {
+        let refused = self.refused(found, judgement);
+        let recorded = self.broker.record_refusal(refused, &refusal).await;
+        recorded.err().unwrap_or(refusal)
     }
 
     /// Queued, not awaited: the agent's intent comes after it in the same queue and is awaited.
@@ -288,7 +413,7 @@ impl Attempt<'_> {
             None => draft,
         };
         match &fingerprint.commitment {
-            Some(commitment) => draft.params(work.params().len(), commitment),
+            Some(commitment) => draft.params(work.count(), commitment),
             None => draft,
         }
     }

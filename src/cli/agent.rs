@@ -14,10 +14,10 @@ use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::clock::SystemClock;
 use crate::config::{self, Surroundings};
 use crate::core::audit::{Draft, EventKind};
+use crate::core::handshake::Hex32;
 use crate::core::level::What;
-use crate::core::refusal::{Code, Refusal};
+use crate::core::refusal::Refusal;
 use crate::core::time::Clock;
-use crate::core::token::Verifier;
 use crate::dial::{self, Dialer};
 use crate::mcp::Server;
 use crate::reach::{Address, Reach};
@@ -32,7 +32,8 @@ Examples:
   secondkey mcp --agent unix:/run/secondkey/agent.sock        (as any user that may use the socket)
   secondkey agent --relay https://relay.example.com --join file:/run/secrets/join      (the first time)
   secondkey agent --relay https://relay.example.com
-  secondkey agent freeze";
+  secondkey agent freeze
+  secondkey agent key";
 
 /// Hold credentials, policy, trust file, journal and audit log, and run what they allow
 ///
@@ -76,11 +77,13 @@ enum Command {
     Freeze,
     /// Let it work again
     Thaw,
+    /// Print its id and its public key: what it says of its capabilities is signed with it
+    Key,
 }
 
 pub(super) async fn run(args: AgentArgs, shared: Shared) -> Result<Exit, Failure> {
     match (args.command, args.socket, args.relay) {
-        (Some(command), ..) => freeze(command, shared).await,
+        (Some(command), ..) => with_state(command, shared).await,
         (None, Some(socket), _) => listen((args.databases, socket), shared).await,
         (None, None, Some(relay)) => {
             let reach = Reach {
@@ -94,19 +97,31 @@ pub(super) async fn run(args: AgentArgs, shared: Shared) -> Result<Exit, Failure
     }
 }
 
-async fn freeze(command: Command, shared: Shared) -> Result<Exit, Failure> {
+async fn with_state(command: Command, shared: Shared) -> Result<Exit, Failure> {
     let place = Place::open(shared)?;
     let by = person(&place.around);
     let done = match command {
         Command::Freeze => place.state.freeze(&by).await,
         Command::Thaw => place.state.thaw(&by).await,
+        Command::Key => Ok(()),
+    };
+    let said = match command {
+        Command::Freeze => "Frozen: nothing new runs here until `secondkey agent thaw`.".to_owned(),
+        Command::Thaw => "Thawed: work runs again.".to_owned(),
+        Command::Key => {
+            let key = Hex32::of_key(
+                &place
+                    .state
+                    .dial_key()
+                    .map_err(Refusal::from)?
+                    .verifying_key(),
+            );
+            format!("{} {key}", place.state.agent())
+        }
     };
     place.state.close().await.map_err(Refusal::from)?;
     done?;
-    output::say(match command {
-        Command::Freeze => "Frozen: nothing new runs here until `secondkey agent thaw`.",
-        Command::Thaw => "Thawed: work runs again.",
-    })?;
+    output::say(&said)?;
     Ok(Exit::Done)
 }
 
@@ -142,14 +157,9 @@ async fn dialed(
         let token = config::secret_of(reference, around)?;
         dial::join(state, &address, &token).await?;
     }
-    let pinned = state.pinned_relay().map_err(Refusal::from)?;
-    let key = pinned.and_then(|pinned| pinned.key()).ok_or_else(|| {
-        let sentence = "this agent has joined no relay";
-        Refusal::new(Code::InvalidArgument, sentence)
-            .hint("add `--join`, with a token of `secondkey relay join-token`")
-    })?;
-    let relay = Verifier::new(state.agent().clone(), [key]);
-    let agent = boot::dialing(config, state, relay, clock)?;
+    // One that has joined none ends here.
+    state.relay_verifier()?;
+    let agent = boot::dialing(config, state, clock)?;
     let event = |kind| Draft::new(clock.now(), kind).text("version", env!("CARGO_PKG_VERSION"));
     let started = event(EventKind::ServerStarted).text("relay", &address.to_string());
     state.log().append(started).await.map_err(Refusal::from)?;
@@ -198,7 +208,8 @@ async fn listen(
     close_when_asked(closing.clone());
     let page = closing.child_token();
     // Nobody sits in front of this user's account.
-    serve_page(&local.state, ("", found.level), page.clone());
+    let known = (local.state.clone(), local.broker.link.capabilities());
+    serve_page(known, ("", found.level), page.clone());
     if let Some(courier) = local.courier.take() {
         tokio::spawn(courier.run(page));
     }

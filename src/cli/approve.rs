@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::desk::{AgentArgs, Desk};
+use crate::cli::desk::{Desk, WhereArgs};
 use crate::cli::requests::{VoteArgs, vote};
 use crate::cli::{Exit, Failure, Shared};
 use crate::core::approval::Decision;
@@ -26,11 +26,11 @@ pub(super) struct ApproveArgs {
     #[command(flatten)]
     vote: VoteArgs,
     #[command(flatten)]
-    agent: AgentArgs,
+    place: WhereArgs,
 }
 
 pub(super) async fn run(args: ApproveArgs, shared: Shared) -> Result<Exit, Failure> {
-    let desk = Desk::open(&args.agent, shared).await?;
+    let desk = Desk::open_anywhere(&args.place, shared).await?;
     let done = vote::cast(&desk, args.request, &args.vote, Decision::Approve).await;
     desk.close(done).await
 }

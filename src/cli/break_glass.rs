@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::boot::{self, Local};
-use crate::broker::submit::SqlAsk;
+use crate::broker::submit::{Ask, Wanted};
 use crate::broker::{Caller, approvals, break_glass};
 use crate::cli::desk::{AgentArgs, Desk};
 use crate::cli::mcp::close_when_asked;
@@ -108,13 +108,16 @@ pub(super) async fn run(mut args: BreakGlassArgs, shared: Shared) -> Result<Exit
 
 async fn in_place(args: &BreakGlassArgs, local: &Local, place: &Place) -> Result<Exit, Failure> {
     let caller = Caller::of(person(&place.around));
-    let ask = SqlAsk {
-        sql: statement(&args.sql)?,
-        params: values_of(args),
+    let ask = Ask {
+        what: Wanted::Sql {
+            text: statement(&args.sql)?,
+            params: values_of(args),
+        },
         target: args.target.clone(),
         reason: Some(args.reason.clone()),
         max_rows: None,
         timeout_ms: None,
+        key: None,
     };
     let id = break_glass::file(&local.broker, &caller, ask).await?;
     let desk = Desk::at(Place {

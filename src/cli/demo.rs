@@ -23,9 +23,36 @@ pub(super) struct DemoArgs {
     /// Afterwards show each request of a client of yours that waits, until stopped
     #[arg(long)]
     serve: bool,
+    /// Instead run a relay with two agents on this machine, each with a database, and let a client with an API key
+    /// come to them; ends with the lines that connect Claude Code and Cursor, and with Ctrl-C, which removes everything
+    #[arg(long, conflicts_with_all = ["dir", "serve"])]
+    team: bool,
 }
 
 pub(super) async fn run(args: DemoArgs) -> Result<Exit, Failure> {
+    let asked = [
+        io::stdin().is_terminal(),
+        io::stdout().is_terminal(),
+        io::stderr().is_terminal(),
+    ];
+    let seat = if asked == [true; 3] {
+        Seat::Taken
+    } else {
+        Seat::Empty
+    };
+    let out = io::stdout();
+    let style = if out.is_terminal() {
+        Style::Colour
+    } else {
+        Style::Plain
+    };
+    if args.team {
+        let binary = std::env::current_exe()?;
+        demo::run_team(&binary, (seat, style), &mut out.lock())
+            .await
+            .map_err(io::Error::other)?;
+        return Ok(Exit::Done);
+    }
     let folder = match args.dir {
         Some(folder) => folder,
         None => Home::find(
@@ -35,28 +62,13 @@ pub(super) async fn run(args: DemoArgs) -> Result<Exit, Failure> {
         .state_dir
         .join("demo"),
     };
-    let asked = [
-        io::stdin().is_terminal(),
-        io::stdout().is_terminal(),
-        io::stderr().is_terminal(),
-    ];
     let place = Place {
         folder,
         binary: std::env::current_exe()?,
-        seat: if asked == [true; 3] {
-            Seat::Taken
-        } else {
-            Seat::Empty
-        },
+        seat,
         after: if args.serve { After::Watch } else { After::End },
     };
-    let out = io::stdout();
-    let style = if out.is_terminal() {
-        Style::Colour
-    } else {
-        Style::Plain
-    };
-    demo::run(&place, style, &mut io::stdout().lock())
+    demo::run(&place, style, &mut out.lock())
         .await
         .map_err(io::Error::other)?;
     Ok(Exit::Done)

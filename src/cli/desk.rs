@@ -1,5 +1,5 @@
 //! Where a person's command works: on the state folder itself, or on that of an agent of another user,
-//! over its socket. What is shown and signed is the same, and made here, in the person's own program.
+//! over its socket, or at a team's relay. What is shown and signed is the same, and made here, in the person's own program.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,17 +8,20 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use tokio::sync::Mutex;
 
+use crate::boot;
 use crate::broker::requests::{self, Shown};
-use crate::broker::{reviews, votes};
+use crate::broker::{acceptances, reviews, votes};
+use crate::cli::errand::{AwayArgs, Errand};
 use crate::cli::place::{Place, person};
 use crate::cli::{Failure, Shared};
 use crate::clock::SystemClock;
-use crate::config::{Home, Surroundings};
-use crate::core::approval::{SignedReview, SignedVerdict};
+use crate::config::{self, Home, Surroundings};
+use crate::core::approval::{Document, SignedAcceptance, SignedReview, SignedVerdict};
+use crate::core::capability::Remembered;
 use crate::core::ids::RequestId;
 use crate::core::refusal::{Code, Refusal};
-use crate::core::request::Request;
-use crate::core::time::{Clock as _, Timestamp};
+use crate::core::request::{Request, Settlement};
+use crate::core::time::{Clock, Timestamp};
 use crate::core::trust::{SignedTrust, TrustFile};
 use crate::socket::Link;
 use crate::store::requests::{Filter, Summary};
@@ -36,6 +39,15 @@ pub(super) struct AgentArgs {
     /// The socket of an agent that runs as another user of this machine; `SECONDKEY_AGENT` does the same
     #[arg(long, value_name = "unix:PATH", value_parser = address)]
     agent: Option<PathBuf>,
+}
+
+/// Where a command about requests works.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct WhereArgs {
+    #[command(flatten)]
+    agent: AgentArgs,
+    #[command(flatten)]
+    away: AwayArgs,
 }
 
 /// The path in `unix:PATH`.
@@ -56,7 +68,10 @@ impl AgentArgs {
         around: &Surroundings,
         local: bool,
     ) -> Result<Option<PathBuf>, Failure> {
-        let local = local || shared.state.is_some() || shared.config.is_some();
+        let local = local
+            || shared.state.is_some()
+            || shared.workspace.is_some()
+            || shared.config.is_some();
         if let Some(path) = &self.agent {
             if !local {
                 return Ok(Some(around.folder.join(path)));
@@ -98,7 +113,25 @@ pub(super) struct Desk {
 #[derive(Debug)]
 enum At {
     Here(Place),
-    There(Mutex<Link>),
+    There(Far),
+}
+
+/// How the other end is reached.
+#[derive(Debug)]
+enum Far {
+    /// Over an agent's socket.
+    Socket(Mutex<Link>),
+    /// Over the network, at a relay.
+    Relay(Errand),
+}
+
+impl Far {
+    async fn ask(&self, call: &Call) -> Result<Reply, Refusal> {
+        match self {
+            Self::Socket(link) => link.lock().await.ask(call).await,
+            Self::Relay(errand) => errand.ask(call).await,
+        }
+    }
 }
 
 /// One page of a list.
@@ -116,9 +149,38 @@ impl Desk {
         Self::find(agent, shared, Place::open).await
     }
 
+    /// A relay, where one is named; else like [`Self::open`].
+    pub(super) async fn open_anywhere(place: &WhereArgs, shared: Shared) -> Result<Self, Failure> {
+        let around = Surroundings::of_process();
+        let local = place.agent.is_given()
+            || shared.state.is_some()
+            || shared.workspace.is_some()
+            || shared.config.is_some();
+        let Some(relay) = place.away.relay(&around, local) else {
+            return Self::open(&place.agent, shared).await;
+        };
+        if local {
+            let sentence = "a relay has its own state and configuration";
+            let hint = "leave out `--relay`, or `--agent`, `--state`, `--workspace` and `--config`";
+            return Err(misused(sentence, hint));
+        }
+        let home = Home::find(&shared.into_flags(super::Databases::default()), &around)?;
+        telemetry::start(&home.log);
+        let errand = place.away.errand(&relay, &around)?;
+        Ok(Self {
+            at: At::There(Far::Relay(errand)),
+            around,
+        })
+    }
+
     /// The same, and the state folder is made if there is none.
     pub(super) async fn open_or_make(agent: &AgentArgs, shared: Shared) -> Result<Self, Failure> {
         Self::find(agent, shared, Place::open_or_make).await
+    }
+
+    /// Whether it works at a relay, which passes on what agents say.
+    pub(super) fn is_at_relay(&self) -> bool {
+        matches!(self.at, At::There(Far::Relay(_)))
     }
 
     /// On a state folder that is open already.
@@ -140,7 +202,9 @@ impl Desk {
             Some(path) => {
                 let home = Home::find(&shared.into_flags(super::Databases::default()), &around)?;
                 telemetry::start(&home.log);
-                At::There(Mutex::new(Link::open(&path, Wants::People).await?))
+                At::There(Far::Socket(Mutex::new(
+                    Link::open(&path, Wants::People).await?,
+                )))
             }
         };
         Ok(Self { at, around })
@@ -166,7 +230,7 @@ impl Desk {
             before: filter.before,
             limit: filter.limit.min(LONGEST_LIST),
         };
-        let Reply::Listed(page) = link.lock().await.ask(&call).await? else {
+        let Reply::Listed(page) = link.ask(&call).await? else {
             return Err(strange());
         };
         Ok(Listed {
@@ -185,10 +249,36 @@ impl Desk {
         let call = Call::Show {
             request: id.clone(),
         };
-        let Reply::Shown { request, values } = link.lock().await.ask(&call).await? else {
+        let Reply::Shown { request, values } = link.ask(&call).await? else {
             return Err(strange());
         };
         requests::assemble(Request::from(*request), values.map(Into::into))
+    }
+
+    /// The statement of the capability that a request calls, by the agent's own file. Of an agent in this process's
+    /// user's own hands that is the configured one.
+    pub(super) async fn statement(
+        &self,
+        (id, document): (&RequestId, &Document),
+        shared: Shared,
+    ) -> Result<String, Failure> {
+        let link = match &self.at {
+            At::Here(_) => {
+                let flags = shared.into_flags(super::Databases::default());
+                let config = config::load(&flags, &self.around)?;
+                let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+                let local = boot::local(config, &clock)?;
+                let statement = local.broker.link.statement_behind(document);
+                local.state.close().await.map_err(Refusal::from)?;
+                return Ok(statement?);
+            }
+            At::There(link) => link,
+        };
+        let request = id.clone();
+        let Reply::Statement(statement) = link.ask(&Call::Statement { request }).await? else {
+            return Err(strange().into());
+        };
+        Ok(statement)
     }
 
     /// The request, once it is what `done` wants or the time is over.
@@ -242,6 +332,28 @@ impl Desk {
         self.request(&Call::Review { request, signed }).await
     }
 
+    /// The capabilities that are not what was accepted.
+    pub(super) async fn changes(&self) -> Result<Vec<Remembered>, Refusal> {
+        if let At::Here(place) = &self.at {
+            return acceptances::changed(&place.state).await;
+        }
+        let Reply::Changed(changed) = self.there(&Call::Changes {}).await? else {
+            return Err(strange());
+        };
+        Ok(changed)
+    }
+
+    /// Hands an acceptance of one of them in; gives what was accepted.
+    pub(super) async fn accept(&self, signed: SignedAcceptance) -> Result<Remembered, Refusal> {
+        if let At::Here(place) = &self.at {
+            return acceptances::accept(&place.state, &signed).await;
+        }
+        let Reply::Accepted(one) = self.there(&Call::Accept { signed }).await? else {
+            return Err(strange());
+        };
+        Ok(*one)
+    }
+
     /// Takes a request back.
     pub(super) async fn cancel(&self, id: &RequestId) -> Result<Request, Refusal> {
         if let At::Here(place) = &self.at {
@@ -249,6 +361,25 @@ impl Desk {
         }
         let request = id.clone();
         self.request(&Call::Cancel { request }).await
+    }
+
+    /// Says what became of a request whose end is not known.
+    pub(super) async fn settle(
+        &self,
+        id: &RequestId,
+        (found, comment): (Settlement, &str),
+    ) -> Result<Request, Refusal> {
+        if let At::Here(place) = &self.at {
+            let by = person(&self.around);
+            return requests::settle(&place.state, id, (found, comment), &by).await;
+        }
+        let (request, comment) = (id.clone(), comment.to_owned());
+        self.request(&Call::Settle {
+            request,
+            found,
+            comment,
+        })
+        .await
     }
 
     /// What the policies of an agent of another user say of a request: the workspace's and the agent's.
@@ -295,7 +426,7 @@ impl Desk {
             At::Here(place) => return Ok(place.state.trust_versions()?),
             At::There(link) => link,
         };
-        let Reply::Trust(versions) = link.lock().await.ask(&Call::Trust {}).await? else {
+        let Reply::Trust(versions) = link.ask(&Call::Trust {}).await? else {
             return Err(strange());
         };
         Ok(versions)
@@ -307,7 +438,7 @@ impl Desk {
             At::Here(place) => return Ok(place.state.install_trust(signed).await?),
             At::There(link) => link,
         };
-        let installed = link.lock().await.ask(&Call::InstallTrust { signed }).await;
+        let installed = link.ask(&Call::InstallTrust { signed }).await;
         let Reply::Installed {} = installed? else {
             return Err(strange());
         };
@@ -346,7 +477,7 @@ impl Desk {
         let At::There(link) = &self.at else {
             return Err(Refusal::new(Code::Internal, "there is no agent to ask"));
         };
-        link.lock().await.ask(call).await
+        link.ask(call).await
     }
 
     async fn request(&self, call: &Call) -> Result<Request, Refusal> {

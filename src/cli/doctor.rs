@@ -1,6 +1,7 @@
 //! `secondkey doctor`: check a set-up from end to end and say what to mend.
 
 mod agent;
+mod capabilities;
 mod level;
 mod notify;
 mod policies;
@@ -117,6 +118,10 @@ async fn examine(config: Config, around: &Surroundings, notify: bool) -> Result<
         Section::new("policies", policies::examine(&config)),
         Section::new("state folder", state::examine(&config.home.state_dir)),
     ];
+    let offered = capabilities::examine(&config.targets, &config.home.state_dir);
+    if !offered.is_empty() {
+        sections.push(Section::new("capabilities", offered));
+    }
     let told = notify::examine(config.notify, &config.home.state_dir, notify).await?;
     sections.push(Section::new("notifications", told));
     let targets = config.targets.into_iter();

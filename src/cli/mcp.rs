@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use crate::boot;
+use crate::broker::statements::ByTarget;
 use crate::cli::desk::AgentArgs;
 use crate::cli::{Databases, Exit, Failure, Shared, complain, output};
 use crate::clock::SystemClock;
@@ -119,11 +120,8 @@ pub(super) async fn run(args: McpArgs, shared: Shared) -> Result<Exit, Failure> 
     let closing = CancellationToken::new();
     close_when_asked(closing.clone());
     let page = closing.child_token();
-    serve_page(
-        &local.state,
-        (&around.os_user(), Level::Guarded),
-        page.clone(),
-    );
+    let known = (local.state.clone(), local.broker.link.capabilities());
+    serve_page(known, (&around.os_user(), Level::Guarded), page.clone());
     if let Some(courier) = local.courier.take() {
         tokio::spawn(courier.run(page.clone()));
     }
@@ -162,7 +160,7 @@ async fn relayed(
     around: &Surroundings,
     (address, key): (Address, &str),
 ) -> Result<Exit, Failure> {
-    if shared.state.is_some() || shared.config.is_some() {
+    if shared.state.is_some() || shared.workspace.is_some() || shared.config.is_some() {
         let sentence = "a relay has its own state and configuration";
         let refusal = Refusal::new(Code::InvalidArgument, sentence);
         let hint = "leave out `--state` and `--config`, or `--relay`";
@@ -186,11 +184,11 @@ async fn relayed(
 /// Serves the web page beside everything else, while no other process does. A client is served whether
 /// or not that works.
 pub(super) fn serve_page(
-    state: &State,
+    known: (State, ByTarget),
     (os_user, level): (&str, Level),
     closing: CancellationToken,
 ) {
-    match Site::new(state.clone(), web::PORT, os_user, level) {
+    match Site::new(known, web::PORT, os_user, level) {
         Ok(site) => drop(tokio::spawn(web::keep_serving(site, closing))),
         Err(error) => tracing::warn!(%error, "the page is not served"),
     }

@@ -8,6 +8,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::boot;
+use crate::broker::statements::ByTarget;
 use crate::cli::desk::{self, AgentArgs};
 use crate::cli::mcp::close_when_asked;
 use crate::cli::{Databases, Exit, Failure, Shared, output};
@@ -16,6 +17,7 @@ use crate::config::{self, Flags, Home, Surroundings};
 use crate::core::ids::RequestId;
 use crate::core::level::Level;
 use crate::core::refusal::{Code, Refusal};
+use crate::core::time::Clock;
 use crate::socket::Link;
 use crate::store::State;
 use crate::telemetry;
@@ -63,8 +65,9 @@ pub(super) async fn run(args: PageArgs, shared: Shared) -> Result<Exit, Failure>
         state.close().await.map_err(Refusal::from)?;
         return Ok(Exit::Done);
     }
-    let site = Site::new(state.clone(), args.port, &around.os_user(), Level::Guarded)
-        .map_err(Refusal::from)?;
+    let known = (state.clone(), offered(&flags, &around, &state));
+    let site =
+        Site::new(known, args.port, &around.os_user(), Level::Guarded).map_err(Refusal::from)?;
     let closing = CancellationToken::new();
     close_when_asked(closing.clone());
     tell_people(&flags, &around, &state, closing.clone());
@@ -85,6 +88,19 @@ pub(super) async fn run(args: PageArgs, shared: Shared) -> Result<Exit, Failure>
     state.close().await.map_err(Refusal::from)?;
     served.map_err(|error| port_taken(&error, args.port))?;
     Ok(Exit::Done)
+}
+
+/// The capabilities of the configuration, whose statements are shown. The page is served without them, too.
+fn offered(flags: &Flags, around: &Surroundings, state: &State) -> ByTarget {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let config = config::load(flags, around).map_err(|problems| problems.to_string());
+    let offered = config.and_then(|config| {
+        boot::offered(&config, state, &clock).map_err(|refusal| refusal.to_string())
+    });
+    offered.unwrap_or_else(|why| {
+        tracing::info!("the page shows no statements of capabilities: {why}");
+        ByTarget::new()
+    })
 }
 
 /// Tells people of what happens while the page is served. The page is served whether or not that works:

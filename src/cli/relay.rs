@@ -1,7 +1,11 @@
 //! `secondkey relay`: what a team's clients and agents meet at, and who may come to it.
 
+mod backup;
 mod keys;
+mod opening;
+mod principals;
 mod serve;
+mod workspaces;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +17,7 @@ use secrecy::ExposeSecret as _;
 use crate::cli::place::{Place, person};
 use crate::cli::{Exit, Failure, Shared, output, table};
 use crate::core::ids::AgentId;
+use crate::core::notice::Network;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::quota::Allowance;
 use crate::core::refusal::{Code, Refusal};
@@ -20,7 +25,10 @@ use crate::core::target::TargetName;
 use crate::core::time::Timestamp;
 use crate::store::Members;
 use crate::store::members::Wanted;
+use backup::{BackupArgs, RestoreArgs};
 use keys::KeysArgs;
+use principals::PrincipalsArgs;
+use workspaces::WorkspacesArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,6 +70,12 @@ struct ServeArgs {
     /// proxy on this machine or in its own network does the TLS
     #[arg(long, conflicts_with = "tls_certificate")]
     plain_http_on_the_network: bool,
+    /// Believe these addresses when they say in `X-Forwarded-For` where a client is: your proxy's. Repeatable
+    #[arg(long = "trusted-proxy", value_name = "CIDR")]
+    trusted_proxies: Vec<Network>,
+    /// Connections from one address at the same time, but for trusted proxies
+    #[arg(long, value_name = "N", default_value_t = 2_048, value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    connections_per_address: u32,
     /// Serve numbers for Prometheus at `/metrics` here, without a key: on this machine alone, unless
     /// `--metrics-on-the-network` is given
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -82,6 +96,14 @@ enum Command {
     Keys(KeysArgs),
     /// Agents that have joined
     Agents(AgentsArgs),
+    /// Who acts here: suspend them, let them go on, retire them
+    Principals(PrincipalsArgs),
+    /// Workspaces: tenants that know nothing of each other
+    Workspaces(WorkspacesArgs),
+    /// Copy the whole relay, with all workspaces and keys, while it runs or not
+    Backup(BackupArgs),
+    /// Make a relay's state folder of a backup, once everything in it is found to be whole
+    Restore(RestoreArgs),
 }
 
 /// Whom a token is for.
@@ -133,6 +155,10 @@ pub(super) async fn run(args: RelayArgs, shared: Shared) -> Result<Exit, Failure
         }
         Some(Command::Keys(args)) => keys::run(args, shared).await,
         Some(Command::Agents(args)) => agents(args.command, shared).await,
+        Some(Command::Principals(args)) => principals::run(args, shared).await,
+        Some(Command::Workspaces(args)) => workspaces::run(args, shared).await,
+        Some(Command::Backup(args)) => backup::back_up(args, shared).await,
+        Some(Command::Restore(args)) => backup::restore(args, shared).await,
     }
 }
 
@@ -172,7 +198,32 @@ impl Desk {
     }
 }
 
+/// The first key of a workspace, in words.
+async fn first_key(members: &Members, by: &Principal) -> Result<String, Refusal> {
+    let wanted = Wanted {
+        principal: Principal::new(PrincipalKind::Human, by.name()),
+        roles: [crate::broker::ADMIN.to_owned()].into(),
+        allowance: Allowance::DEFAULT,
+        from: Vec::new(),
+        expires_ms: None,
+    };
+    let issued = members.issue(wanted, by).await?;
+    Ok(format!(
+        "This key of `{}` with the role `admin` is shown once:\n{}",
+        issued.key.principal,
+        issued.secret.expose_secret()
+    ))
+}
+
 async fn init(shared: Shared) -> Result<Exit, Failure> {
+    if shared.workspace.is_some() {
+        let refusal = Refusal::new(
+            Code::InvalidArgument,
+            "this begins a relay with its first workspace",
+        );
+        let hint = "make a further one with `secondkey relay workspaces create`";
+        return Err(Failure::Misused(refusal.hint(hint)));
+    }
     let place = Place::open_or_make(shared)?;
     if Members::exist(&place.state) {
         place.state.close().await.map_err(Refusal::from)?;
@@ -185,21 +236,11 @@ async fn init(shared: Shared) -> Result<Exit, Failure> {
         ));
     }
     let desk = Desk::of(place)?;
-    let admin = Principal::new(PrincipalKind::Human, desk.by.name());
-    let roles = [crate::broker::ADMIN.to_owned()].into();
-    let wanted = Wanted {
-        principal: admin,
-        roles,
-        allowance: Allowance::DEFAULT,
-        expires_ms: None,
-    };
-    let issued = desk.members.issue(wanted, &desk.by).await;
-    let issued = desk.close(issued).await?;
+    let key = first_key(&desk.members, &desk.by).await;
+    let key = desk.close(key).await?;
     output::say(&format!(
-        "The relay is made. This key of `{}` with the role `admin` is shown once:\n{}\n\
-         Next: `secondkey relay join-token` for an agent, `secondkey relay keys create` for a client, then `secondkey relay`.",
-        issued.key.principal,
-        issued.secret.expose_secret()
+        "The relay is made. {key}\n\
+         Next: `secondkey relay join-token` for an agent, `secondkey relay keys create` for a client, then `secondkey relay`."
     ))?;
     Ok(Exit::Done)
 }

@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::desk::{AgentArgs, Desk};
+use crate::cli::desk::{Desk, WhereArgs};
 use crate::cli::{Exit, Failure, Shared, output};
 use crate::core::approval::Decision;
 use crate::core::approval::verdict::LONGEST_COMMENT;
 use crate::core::ids::RequestId;
 use crate::core::quantity;
-use crate::core::request::Status;
+use crate::core::request::{Request, Settlement, Status};
+use crate::core::visible::visible;
 use crate::store::requests::Filter;
 
 const EXIT_CODES: &str = "\
@@ -37,7 +38,7 @@ const LONGEST_WAIT: Duration = Duration::from_hours(48);
 #[command(after_help = EXIT_CODES)]
 pub(super) struct RequestsArgs {
     #[command(flatten)]
-    agent: AgentArgs,
+    place: WhereArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -60,6 +61,8 @@ enum Command {
     Reject(DecideArgs),
     /// Look at what was run ahead of its review, and sign that you have
     Review(review::ReviewArgs),
+    /// Say what became of a request that is *unknown*, once you have looked into the data
+    Settle(SettleArgs),
     /// Take a request back before it runs
     #[command(after_help = EXIT_CODES)]
     Cancel(CancelArgs),
@@ -95,6 +98,9 @@ struct ListArgs {
 struct ShowArgs {
     /// The request
     request: RequestId,
+    /// Of a call of a capability the statement, too: from the agent's own file, on its own machine
+    #[arg(long, conflicts_with = "json")]
+    statement: bool,
     /// As one JSON object
     #[arg(long)]
     json: bool,
@@ -161,6 +167,22 @@ struct CancelArgs {
     json: bool,
 }
 
+/// What was found out.
+#[derive(Args, Debug)]
+struct SettleArgs {
+    /// The request
+    request: RequestId,
+    /// What the data shows: its change is there, or nothing of it is
+    #[arg(long, value_name = "FOUND", value_parser = settlement)]
+    found: Settlement,
+    /// How you know; it is recorded
+    #[arg(long, value_name = "TEXT", value_parser = comment)]
+    comment: String,
+    /// Answer with one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 /// How to watch.
 #[derive(Args, Debug)]
 struct WatchArgs {
@@ -170,10 +192,10 @@ struct WatchArgs {
 }
 
 pub(super) async fn run(args: RequestsArgs, shared: Shared) -> Result<Exit, Failure> {
-    let desk = Desk::open(&args.agent, shared).await?;
+    let desk = Desk::open_anywhere(&args.place, shared.clone()).await?;
     let done = match args.command {
         Command::List(args) => list(&desk, args).await,
-        Command::Show(args) => show(&desk, &args).await,
+        Command::Show(args) => show(&desk, &args, shared).await,
         Command::Wait(args) => wait(&desk, &args).await,
         Command::Approve(args) => {
             vote::cast(&desk, Some(args.request), &args.vote, Decision::Approve).await
@@ -182,6 +204,7 @@ pub(super) async fn run(args: RequestsArgs, shared: Shared) -> Result<Exit, Fail
             vote::cast(&desk, Some(args.request), &args.vote, Decision::Reject).await
         }
         Command::Review(args) => review::close(&desk, &args).await,
+        Command::Settle(args) => settle(&desk, &args).await,
         Command::Cancel(args) => cancel(&desk, &args).await,
         Command::Watch(args) => watch::run(&desk, args.json).await,
     };
@@ -216,7 +239,7 @@ async fn list(desk: &Desk, args: ListArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn show(desk: &Desk, args: &ShowArgs) -> Result<Exit, Failure> {
+async fn show(desk: &Desk, args: &ShowArgs, shared: Shared) -> Result<Exit, Failure> {
     let shown = desk.show(&args.request).await?;
     let text = if args.json {
         json::shown(&shown)
@@ -224,11 +247,19 @@ async fn show(desk: &Desk, args: &ShowArgs) -> Result<Exit, Failure> {
         print::whole(&shown, &look::Look::of_output())
     };
     output::say(&text)?;
+    if args.statement {
+        let statement = desk.statement((&args.request, &shown.document), shared);
+        let statement = Box::pin(statement).await?;
+        output::say(&format!(
+            "Its statement, by the agent's own file of this bundle:\n{}",
+            visible(&statement)
+        ))?;
+    }
     Ok(Exit::Done)
 }
 
 async fn wait(desk: &Desk, args: &WaitArgs) -> Result<Exit, Failure> {
-    let decided = |request: &crate::core::request::Request| exit(request.status()) != Exit::Pending;
+    let decided = |request: &Request| exit(request.status()) != Exit::Pending;
     let timeout = args.timeout.unwrap_or(LONGEST_WAIT);
     let request = desk.wait(&args.request, timeout, decided).await?;
     let status = request.status();
@@ -240,10 +271,21 @@ async fn wait(desk: &Desk, args: &WaitArgs) -> Result<Exit, Failure> {
     Ok(exit(status))
 }
 
+async fn settle(desk: &Desk, args: &SettleArgs) -> Result<Exit, Failure> {
+    let found = (args.found, args.comment.as_str());
+    let request = desk.settle(&args.request, found).await?;
+    tell(&request, args.json)
+}
+
 async fn cancel(desk: &Desk, args: &CancelArgs) -> Result<Exit, Failure> {
     let request = desk.cancel(&args.request).await?;
-    if args.json {
-        output::say(&json::request(&request))?;
+    tell(&request, args.json)
+}
+
+/// Says where a request stands now.
+fn tell(request: &Request, as_json: bool) -> Result<Exit, Failure> {
+    if as_json {
+        output::say(&json::request(request))?;
     } else {
         output::say(&format!("{} is {}.", request.id(), request.status()))?;
     }
@@ -269,6 +311,14 @@ fn status(text: &str) -> Result<Status, String> {
         let all: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
         format!("the states are {}", all.join(", "))
     })
+}
+
+fn settlement(text: &str) -> Result<Settlement, String> {
+    match text {
+        "succeeded" => Ok(Settlement::Succeeded),
+        "failed" => Ok(Settlement::Failed),
+        _ => Err("say `succeeded` or `failed`".to_owned()),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -13,7 +13,7 @@ use crate::config::Surroundings;
 use crate::core::approval::sshsig::{PublicKey, SshSig, SshSigError, signed_data};
 use crate::core::principal::Principal;
 use crate::core::signer::Presence;
-use crate::core::trust::{KeyKind, SignerKey, TrustFile};
+use crate::core::trust::{SignerKey, TrustFile};
 
 /// The name of a key that `--new` makes, in the user's configuration folder of this program.
 const OWN_KEY: &str = "approver_ed25519";
@@ -148,13 +148,11 @@ impl OwnKey {
     /// What a trust file says about the key: what it is called, and what its signatures prove about
     /// somebody being there.
     pub(super) fn described(&self) -> Result<SignerKey, Unsigned> {
-        Ok(SignerKey {
-            kind: KeyKind::Ssh,
-            public: self.public.clone(),
-            presence: self.presence()?,
-            user_verification: false,
-            label: self.label.clone(),
-        })
+        Ok(SignerKey::ssh(
+            self.public.clone(),
+            self.presence()?,
+            self.label.clone(),
+        ))
     }
 
     /// A key of hardware signs that it was touched. Any other proves nothing; one with a passphrase

@@ -14,7 +14,7 @@ pub(super) const FORMS: &str =
     "`postgres://USER@HOST/DATABASE`, `mysql://USER@HOST/DATABASE` or `sqlite:PATH`";
 
 /// A database URL that was taken apart far enough to be trusted with a connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DatabaseUrl {
     /// Which engine it names.
     pub engine: Engine,
@@ -22,6 +22,7 @@ pub(super) struct DatabaseUrl {
 }
 
 /// `Debug` is safe: a server's URL is shown without its password, and a file has none.
+#[derive(Clone)]
 enum Kind {
     Server(Box<Url>),
     File(PathBuf),
@@ -58,6 +59,36 @@ impl DatabaseUrl {
             }
             Kind::File(_) => false,
         }
+    }
+
+    /// Takes another user, without the password of the one before.
+    pub(super) fn set_user(&mut self, user: &str) -> Result<(), Fault> {
+        let Kind::Server(url) = &mut self.kind else {
+            return Err((
+                "a SQLite database has no logins".to_owned(),
+                "remove `logins`".to_owned(),
+            ));
+        };
+        // The user and password that are written as parameters go, too.
+        let mut kept: Vec<(String, String)> = url
+            .query_pairs()
+            .filter(|(key, _)| !matches!(&*key.to_ascii_lowercase(), "user" | "password"))
+            .map(|(key, value)| (key.into_owned(), value.into_owned()))
+            .collect();
+        let encoded = percent_encode(user);
+        let named = url
+            .set_password(None)
+            .and_then(|()| url.set_username(&encoded));
+        if named.is_err() {
+            // A socket: there is no host before which a user could stand.
+            kept.push(("user".to_owned(), user.to_owned()));
+        }
+        if kept.is_empty() {
+            url.set_query(None);
+        } else {
+            url.query_pairs_mut().clear().extend_pairs(kept);
+        }
+        Ok(())
     }
 
     /// Puts a password in.
@@ -172,6 +203,30 @@ mod tests {
             url.into_secret().expose_secret(),
             "postgres://ada:p%40ss%2Fw%2541rd%3A%C3%A9@db/orders"
         );
+    }
+
+    #[test]
+    fn another_user_comes_without_the_first_ones_password() {
+        for (given, expected) in [
+            (
+                "postgres://u:p@h:1/d?sslmode=require",
+                "postgres://it%27s%20me@h:1/d?sslmode=require",
+            ),
+            ("mysql://u@h/d", "mysql://it%27s%20me@h/d"),
+            (
+                "postgres://h/d?user=u&password=p&host=%2Frun",
+                "postgres://it%27s%20me@h/d?host=%2Frun",
+            ),
+            (
+                "postgres:///d?host=%2Frun&user=u",
+                "postgres:///d?host=%2Frun&user=it%27s+me",
+            ),
+        ] {
+            let mut url = parse(given).unwrap();
+            url.set_user("it's me").unwrap();
+            assert_eq!(url.into_secret().expose_secret(), expected);
+        }
+        assert!(parse("sqlite:x.db").unwrap().set_user("u").is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tracing_subscriber::filter::EnvFilter;
 use crate::config::problem::{Place, Problem, Problems};
 use crate::config::surroundings::Surroundings;
 use crate::config::{Flags, variable};
+use crate::core::workspace;
 
 /// Where this installation keeps its state, and how it logs.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -60,6 +61,21 @@ pub(super) fn find(flags: &Flags, around: &Surroundings, problems: &mut Problems
             "name a folder with --state DIR",
         ));
     }
+    let state_dir = match &flags.workspace {
+        Some(name) if !name.is_first() => {
+            let further = state_dir.map(|root| root.join(workspace::FOLDER).join(name.as_str()));
+            let there = |path: &PathBuf| path.join(workspace::NAME_FILE).is_file();
+            if !further.as_ref().is_some_and(there) {
+                problems.add(Problem::new(
+                    Place::Flag("--workspace", 1),
+                    format!("there is no workspace `{name}` in this state folder"),
+                    "`secondkey relay workspaces list` shows those of a relay",
+                ));
+            }
+            further
+        }
+        Some(_) | None => state_dir,
+    };
     let log = Log {
         filter: log_filter(flags, around, problems),
         format: log_format(around, problems),

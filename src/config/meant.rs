@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::config::TargetConfig;
 use crate::config::database_url::DatabaseUrl;
 use crate::config::document::At;
 use crate::config::problem::{Place, Problem, Problems};
 use crate::config::secret::{FORMS, Reference, reason};
 use crate::config::surroundings::Surroundings;
 use crate::config::written::{WrittenLevel, WrittenLimits, WrittenTarget};
+use crate::config::{CapabilityTools, TargetConfig, capability};
 use crate::core::account::Account;
+use crate::core::capability::WhenChanged;
+use crate::core::engine::Engine;
+use crate::core::ledger::LedgerName;
 use crate::core::limits::Limits;
 use crate::core::policy::PolicySet;
 use crate::core::quantity;
@@ -107,6 +110,28 @@ impl<'a> Reading<'a> {
         Some(path)
     }
 
+    /// A file of capabilities, which is read here only to say what is wrong with it.
+    fn capabilities(
+        &mut self,
+        written: &WrittenTarget,
+        engine: Engine,
+        folder: &Path,
+    ) -> Option<PathBuf> {
+        let path = folder.join(&written.capabilities.as_ref()?.value);
+        match capability::load(&path, engine) {
+            Ok(loaded) => self.warnings.extend(loaded.warnings),
+            Err(problems) => problems.iter().for_each(|it| self.problems.add(it.clone())),
+        }
+        if writable_by_others(&path) {
+            self.warnings.push(Problem::new(
+                Place::File(path.clone()),
+                "other users can change this file, and with it what capabilities mean",
+                "make it yours alone: chmod go-w",
+            ));
+        }
+        Some(path)
+    }
+
     /// Accounts of the system.
     pub(super) fn accounts(&mut self, written: Option<Vec<At<String>>>) -> Option<Vec<Account>> {
         let mut accounts = Vec::new();
@@ -167,6 +192,22 @@ impl<'a> Reading<'a> {
         let trusted = self.trusted(&written.trusted);
         let limits = self.limits(&written.limits, defaults);
         let (name, url) = (name?, url?);
+        let logins = self.logins(&written.logins, &url, folder);
+        let capabilities = self.capabilities(written, url.engine, folder);
+        let ledger = self.ledger(written.ledger.as_ref());
+        let when_changed = self.when_changed(written.changed_capabilities.as_ref());
+        let only_capabilities = is_true(written.only_capabilities.as_ref());
+        if let Some(at) = written
+            .only_capabilities
+            .as_ref()
+            .filter(|_| only_capabilities && written.capabilities.is_none())
+        {
+            self.problem(
+                &at.place,
+                "`only_capabilities` leaves nothing that can be done here",
+                "name a file of them in `capabilities`",
+            );
+        }
         Some(TargetConfig {
             target: Target {
                 name,
@@ -177,11 +218,43 @@ impl<'a> Reading<'a> {
                 limits,
                 trusted,
                 sync_reads: is_true(written.sync_reads.as_ref()),
+                only_capabilities,
             },
             url: url.into_secret(),
+            logins,
             allow_privileged_login: is_true(written.allow_privileged_login.as_ref()),
+            capabilities,
+            when_changed,
+            ledger,
             origin: written.place.clone(),
         })
+    }
+
+    fn ledger(&mut self, written: Option<&At<String>>) -> Option<LedgerName> {
+        let at = written?;
+        LedgerName::try_from(at.value.clone())
+            .map_err(|error| {
+                let hint = "name a table, such as `secondkey_ledger` or `ops.secondkey_ledger`";
+                self.problem(&at.place, error.to_string(), hint);
+            })
+            .ok()
+    }
+
+    /// What becomes of a capability that is not the one that was accepted.
+    fn when_changed(&mut self, written: Option<&At<String>>) -> WhenChanged {
+        match written.map(|at| (at, at.value.as_str())) {
+            None | Some((_, "run")) => WhenChanged::Run,
+            Some((_, "ask")) => WhenChanged::Ask,
+            Some((at, other)) => {
+                let message = format!("a changed capability cannot `{}`", other.escape_debug());
+                self.problem(
+                    &at.place,
+                    message,
+                    "it can `run`, or `ask` for a signature first",
+                );
+                WhenChanged::Ask
+            }
+        }
     }
 
     /// How long a call waits for a person: never past what clients wait for an answer.
@@ -194,6 +267,20 @@ impl<'a> Reading<'a> {
             "a time from `0s` to `5m` with its unit, such as `45s`",
         );
         Duration::from_millis(u64::from(wait.unwrap_or(usual)))
+    }
+
+    /// How capabilities are listed as tools.
+    pub(super) fn capability_tools(&mut self, written: Option<&At<String>>) -> CapabilityTools {
+        match written.map(|at| (at, at.value.as_str())) {
+            None | Some((_, "auto")) => CapabilityTools::Auto,
+            Some((_, "each")) => CapabilityTools::Each,
+            Some((_, "call")) => CapabilityTools::Call,
+            Some((at, other)) => {
+                let message = format!("`{}` is no way to list capabilities", other.escape_debug());
+                self.problem(&at.place, message, "the ways are `auto`, `each` and `call`");
+                CapabilityTools::Auto
+            }
+        }
     }
 
     /// Limits, with `defaults` for what was not written.
@@ -304,7 +391,11 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn password(&mut self, at: &At<SecretString>, folder: &Path) -> Option<SecretString> {
+    pub(super) fn password(
+        &mut self,
+        at: &At<SecretString>,
+        folder: &Path,
+    ) -> Option<SecretString> {
         let Some(reference) = Reference::parse(at.value.expose_secret()) else {
             self.problem(
                 &at.place,

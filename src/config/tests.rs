@@ -260,13 +260,46 @@ limits = { bytes = "9MiB", time = "0s", rows = 1.5 }
 url = "file:missing"
 "#;
 
+const LOGINS: &str = r#"
+[targets.a]
+url = "sqlite:a.db"
+logins.write.user = "w"
+
+[targets.b]
+url = "postgres://u@db/b"
+logins.drop.user = "d"
+logins.read.user = "r"
+logins.write.password = "hunter2"
+logins.schema = { user = "s", pass = "x" }
+"#;
+
+#[test]
+fn what_is_wrong_with_logins_is_said() {
+    let problems = World::new().toml(LOGINS).problems();
+    assert!(!problems.contains("hunter2"));
+    assert_snapshot!(problems, @r#"
+    secondkey.toml:4:21: a SQLite database has no logins
+      hint: remove `logins`
+    secondkey.toml:8:8: there is no login for `drop`
+      hint: the effects are `write`, `schema` and `admin`; reads use the login of the `url`
+    secondkey.toml:9:8: there is no login for `read`
+      hint: the effects are `write`, `schema` and `admin`; reads use the login of the `url`
+    secondkey.toml:10:8: this login has no `user`
+      hint: name the user that the database knows it by
+    secondkey.toml:10:25: `password` must be a reference, not the password itself
+      hint: write `env:NAME`, `file:PATH` or `keyring:SERVICE/NAME`
+    secondkey.toml:11:31: unknown key `targets.b.logins.schema.pass`
+      hint: the keys here are `user`, `password`
+    "#);
+}
+
 #[test]
 fn all_problems_of_a_file_are_reported_at_once() {
     let problems = World::new().toml(MANY_PROBLEMS).problems();
     assert!(!problems.contains("hunter2"));
     assert_snapshot!(problems, @r#"
     secondkey.toml:1:1: unknown key `verbose`
-      hint: the keys here are `agent`, `agent_policy`, `approval_wait`, `limits`, `notify`, `policy`, `principals`, `review`, `targets`
+      hint: the keys here are `agent`, `agent_policy`, `approval_wait`, `capability_tools`, `limits`, `notify`, `oidc`, `policy`, `principals`, `review`, `targets`
     secondkey.toml:3:8: `20000` is not a number of rows from 1 to 10000, such as `500`
     secondkey.toml:4:1: unknown key `limits.byte`
       hint: the keys here are `rows`, `bytes`, `time`
@@ -274,7 +307,7 @@ fn all_problems_of_a_file_are_reported_at_once() {
     secondkey.toml:8:7: a password stands in the url
       hint: take it out and add `password = "env:NAME"`; a reference is `env:NAME`, `file:PATH` or `keyring:SERVICE/NAME`
     secondkey.toml:9:1: unknown key `targets.a.environmnt`
-      hint: the keys here are `url`, `password`, `environment`, `labels`, `allow`, `trusted`, `allow_privileged_login`, `sync_reads`, `limits`
+      hint: the keys here are `url`, `password`, `logins`, `environment`, `labels`, `allow`, `trusted`, `allow_privileged_login`, `sync_reads`, `capabilities`, `changed_capabilities`, `only_capabilities`, `ledger`, `limits`
     secondkey.toml:10:18: `wriet` is not an effect
       hint: the effects are `read`, `write`, `schema` and `admin`
     secondkey.toml:10:27: `targets.a.allow` must be a list of texts, but this is of the type integer
@@ -311,7 +344,7 @@ fn all_problems_of_all_sources_are_reported_at_once() {
     assert!(!problems.contains("hunter2"));
     assert_snapshot!(problems, @r"
     secondkey.toml:1:2: unknown key `target`
-      hint: the keys here are `agent`, `agent_policy`, `approval_wait`, `limits`, `notify`, `policy`, `principals`, `review`, `targets`
+      hint: the keys here are `agent`, `agent_policy`, `approval_wait`, `capability_tools`, `limits`, `notify`, `oidc`, `policy`, `principals`, `review`, `targets`
     SECONDKEY_LOG: this is not a log filter
       hint: write a level (`error`, `warn`, `info`, `debug`, `trace`) or `secondkey=debug,warn`
     SECONDKEY_LOG_FORMAT: this is not a log format

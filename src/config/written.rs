@@ -16,6 +16,8 @@ pub(super) struct Written {
     pub limits: WrittenLimits,
     /// `approval_wait`: how long a call waits for a person.
     pub approval_wait: Option<At<String>>,
+    /// `capability_tools`: how capabilities are listed.
+    pub capability_tools: Option<At<String>>,
     /// `policy`: the file of the workspace's policy.
     pub policy: Option<At<String>>,
     /// `agent_policy`: the file of the agent's own policy.
@@ -45,6 +47,8 @@ pub(super) struct WrittenTarget {
     pub url: Option<At<SecretString>>,
     /// `password`: a reference. Secret, since people put passwords in.
     pub password: Option<At<SecretString>>,
+    /// `[targets.NAME.logins.EFFECT]`.
+    pub logins: Vec<WrittenLogin>,
     /// `environment`.
     pub environment: Option<At<String>>,
     /// `labels`.
@@ -57,8 +61,27 @@ pub(super) struct WrittenTarget {
     pub allow_privileged_login: Option<At<bool>>,
     /// `sync_reads`.
     pub sync_reads: Option<At<bool>>,
+    /// `capabilities`: the file of what can be called by name.
+    pub capabilities: Option<At<String>>,
+    /// `changed_capabilities`.
+    pub changed_capabilities: Option<At<String>>,
+    /// `only_capabilities`.
+    pub only_capabilities: Option<At<bool>>,
+    /// `ledger`: the table in which changes under idempotency keys are noted.
+    pub ledger: Option<At<String>>,
     /// `[targets.NAME.limits]`.
     pub limits: WrittenLimits,
+}
+
+/// A further login of a target.
+#[derive(Debug)]
+pub(super) struct WrittenLogin {
+    /// What it is for.
+    pub effect: At<String>,
+    /// `user`; its absence is a problem already.
+    pub user: Option<At<String>>,
+    /// `password`: a reference. Secret, since people put passwords in.
+    pub password: Option<At<SecretString>>,
 }
 
 /// A review rule, with its level as written.
@@ -91,8 +114,10 @@ pub(super) fn from_file(source: &Source, problems: &mut Problems) -> Written {
         "agent",
         "agent_policy",
         "approval_wait",
+        "capability_tools",
         "limits",
         "notify",
+        "oidc",
         "policy",
         "principals",
         "review",
@@ -110,6 +135,7 @@ pub(super) fn from_file(source: &Source, problems: &mut Problems) -> Written {
     Written {
         limits: limits(&top, problems),
         approval_wait: top.text("approval_wait", problems),
+        capability_tools: top.text("capability_tools", problems),
         policy: top.text("policy", problems),
         agent_policy: top.text("agent_policy", problems),
         principals: principals::from_table(&top, problems),
@@ -163,25 +189,35 @@ pub(super) fn from_text(text: &SecretString, place: Place) -> WrittenTarget {
         }),
         place,
         password: None,
+        logins: Vec::new(),
         environment: None,
         labels: Vec::new(),
         allow: None,
         trusted: Vec::new(),
         allow_privileged_login: None,
         sync_reads: None,
+        capabilities: None,
+        changed_capabilities: None,
+        only_capabilities: None,
+        ledger: None,
         limits: WrittenLimits::default(),
     }
 }
 
-const TARGET_KEYS: [&str; 9] = [
+const TARGET_KEYS: [&str; 14] = [
     "url",
     "password",
+    "logins",
     "environment",
     "labels",
     "allow",
     "trusted",
     "allow_privileged_login",
     "sync_reads",
+    "capabilities",
+    "changed_capabilities",
+    "only_capabilities",
+    "ledger",
     "limits",
 ];
 
@@ -200,14 +236,41 @@ fn target(name: At<String>, table: &Table<'_>, problems: &mut Problems) -> Writt
         place: name.place,
         url: table.text("url", problems).map(secret),
         password: table.text("password", problems).map(secret),
+        logins: logins(table, problems),
         environment: table.text("environment", problems),
         labels: labels.map_or_else(Vec::new, |labels| labels.all_texts(problems)),
         allow: table.texts("allow", problems),
         trusted: table.texts("trusted", problems).unwrap_or_default(),
         allow_privileged_login: table.truth("allow_privileged_login", problems),
         sync_reads: table.truth("sync_reads", problems),
+        capabilities: table.text("capabilities", problems),
+        changed_capabilities: table.text("changed_capabilities", problems),
+        only_capabilities: table.truth("only_capabilities", problems),
+        ledger: table.text("ledger", problems),
         limits: limits(table, problems),
     }
+}
+
+fn logins(target: &Table<'_>, problems: &mut Problems) -> Vec<WrittenLogin> {
+    let Some(logins) = target.table("logins", problems) else {
+        return Vec::new();
+    };
+    let each = logins.tables(problems).into_iter().map(|(effect, table)| {
+        table.only(&["user", "password"], problems);
+        if !table.has("user") {
+            problems.add(Problem::new(
+                effect.place.clone(),
+                "this login has no `user`",
+                "name the user that the database knows it by",
+            ));
+        }
+        WrittenLogin {
+            effect,
+            user: table.text("user", problems),
+            password: table.text("password", problems).map(secret),
+        }
+    });
+    each.collect()
 }
 
 fn review(top: &Table<'_>, problems: &mut Problems) -> Vec<(String, Vec<WrittenLevel>)> {

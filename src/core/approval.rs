@@ -4,6 +4,7 @@
 //! no; a [`SignedVerdict`] carries an SSHSIG over the verdict, by an SSH key or a passkey; and
 //! [`verify()`] turns it into a [`VerifiedVerdict`] where a key in the trust file made it.
 
+pub mod acceptance;
 pub mod backing;
 pub mod document;
 pub mod review;
@@ -14,8 +15,9 @@ pub mod verify;
 pub mod webauthn;
 
 pub use crate::core::signer::Decision;
+pub use acceptance::{Acceptance, AcceptanceError, SignedAcceptance, verify_acceptance};
 pub use backing::{Backing, BackingError, Defences, Executing, approvals, check_backing};
-pub use document::{Document, DocumentError, ParamsSeal, PolicyDigests, Purpose};
+pub use document::{Called, Document, DocumentError, ParamsSeal, Part, PolicyDigests, Purpose};
 pub use review::{
     Finding, ReviewError, ReviewVerdict, SignedReview, VerifiedReview, verify_review,
 };
@@ -27,6 +29,8 @@ pub use verify::{VerdictError, VerifiedVerdict, verify};
 pub const APPROVAL: &str = "approval@secondkey.dev";
 /// The SSHSIG namespace of reviews.
 pub const REVIEW: &str = "review@secondkey.dev";
+/// The SSHSIG namespace of acceptances of changed capabilities.
+pub const CAPABILITY: &str = "capability@secondkey.dev";
 /// The SSHSIG namespace of trust files.
 pub const TRUST: &str = "trust@secondkey.dev";
 /// The SSHSIG namespace in which a new key proves that somebody holds it.

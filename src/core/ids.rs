@@ -1,5 +1,7 @@
 //! Ids: one newtype per kind of thing, each with a prefix that says in a log what it is.
 
+use crate::core::work::Digest;
+
 /// Declares an id: `<prefix>_` and 32 hex digits of a UUID version 7 (RFC 9562 §5.7).
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
@@ -88,9 +90,39 @@ id_type!(
     "page"
 );
 
+/// Where the version of the UUID stands in a request's id.
+const VERSION_AT: usize = "req_".len() + 12;
+
+impl RequestId {
+    /// The one id of everything that is asked under one idempotency key, which the digest is of: a UUID
+    /// version 8 (RFC 9562 §5.8), so that it is no other request's.
+    pub fn keyed(digest: &Digest) -> Self {
+        let mut bytes = [0; 16];
+        for (byte, of) in bytes.iter_mut().zip(digest.as_bytes()) {
+            *byte = *of;
+        }
+        let id = uuid::Builder::from_custom_bytes(bytes).into_uuid();
+        Self(format!("req_{}", id.simple()))
+    }
+
+    /// Whether it was made from an idempotency key.
+    pub fn is_keyed(&self) -> bool {
+        self.0.as_bytes().get(VERSION_AT) == Some(&b'8')
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_key_makes_a_keyed_id() {
+        let keyed = |text: &str| RequestId::keyed(&Digest::of(&[text.as_bytes()]));
+        assert_eq!(keyed("a"), keyed("a"));
+        assert_ne!(keyed("a"), keyed("b"));
+        assert!(keyed("a").is_keyed() && keyed("a").as_str().parse::<RequestId>().is_ok());
+        assert!(!RequestId::new(1_700_000_000_000, [0x88; 10]).is_keyed());
+    }
 
     #[test]
     fn ids_round_trip_and_refuse_other_kinds() {

@@ -68,6 +68,11 @@ impl Principal {
         &self.name
     }
 
+    /// Whether this is that principal, or a client of it: `ai:ada/claude-code` is of `ai:ada`.
+    pub fn is_of(&self, holder: &Self) -> bool {
+        self.kind == holder.kind && (self.name == holder.name || self.os_user() == holder.name)
+    }
+
     /// The user of the operating system that the name begins with: of a client everything before the
     /// first `/`, of anybody else the whole.
     pub fn os_user(&self) -> &str {

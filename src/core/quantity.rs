@@ -9,6 +9,8 @@ pub fn bytes(text: &str) -> Option<u64> {
         "KiB" => 1_024,
         "MB" => 1_000_000,
         "MiB" => 1_048_576,
+        "GB" => 1_000_000_000,
+        "GiB" => 1_073_741_824,
         _ => return None,
     };
     number.checked_mul(factor)

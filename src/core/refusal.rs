@@ -21,6 +21,8 @@ pub enum Code {
     ApprovalRequired,
     /// The audit log cannot be written, so nothing runs.
     AuditUnavailable,
+    /// The agent had no room for it in time; nothing was run.
+    Busy,
     /// The caller went away or asked to stop.
     Cancelled,
     /// The executor found more effect than the token allows.
@@ -31,12 +33,18 @@ pub enum Code {
     DatabaseError,
     /// The policy or the safety floor forbids this, whoever asks.
     Forbidden,
+    /// An idempotency key was used for something else, or is too old.
+    IdempotencyConflict,
     /// Something of ours broke; the log on stderr has the details under the id given.
     Internal,
     /// A tool argument is malformed.
     InvalidArgument,
     /// A parameter's value does not fit its type.
     InvalidParameter,
+    /// A capability's answer, or the database beneath it, is not what its contract says.
+    ContractBroken,
+    /// A capability is not offered now; the message says why.
+    CapabilityWithdrawn,
     /// The clocks of relay and agent are too far apart for an order to be judged.
     ClockSkew,
     /// Somebody has frozen the agent: nothing new runs.
@@ -55,6 +63,8 @@ pub enum Code {
     ParameterCount,
     /// The policy cannot be evaluated, so nothing runs.
     PolicyUnavailable,
+    /// Whoever asks is suspended.
+    PrincipalSuspended,
     /// The login can do more than the target allows.
     PrivilegedLogin,
     /// The request is in a state in which this cannot be done.
@@ -71,6 +81,8 @@ pub enum Code {
     TokenRefused,
     /// A trust file or a proposal for one is not valid here and now.
     TrustRefused,
+    /// No such capability, or not with this meaning.
+    UnknownCapability,
     /// No such column.
     UnknownColumn,
     /// No such request.
@@ -91,14 +103,18 @@ impl Code {
             Self::ApprovalRefused => "approval_refused",
             Self::ApprovalRequired => "approval_required",
             Self::AuditUnavailable => "audit_unavailable",
+            Self::Busy => "busy",
             Self::Cancelled => "cancelled",
             Self::ClassificationMismatch => "classification_mismatch",
+            Self::CapabilityWithdrawn => "capability_withdrawn",
+            Self::ContractBroken => "contract_broken",
             Self::ClockSkew => "clock_skew",
             Self::Frozen => "frozen",
             Self::DatabaseError => "database_error",
             Self::DatabaseUnavailable => "database_unavailable",
             Self::EmptyStatement => "empty_statement",
             Self::Forbidden => "forbidden",
+            Self::IdempotencyConflict => "idempotency_conflict",
             Self::Internal => "internal",
             Self::InvalidArgument => "invalid_argument",
             Self::InvalidParameter => "invalid_parameter",
@@ -108,6 +124,7 @@ impl Code {
             Self::PageGone => "page_gone",
             Self::ParameterCount => "parameter_count",
             Self::PolicyUnavailable => "policy_unavailable",
+            Self::PrincipalSuspended => "principal_suspended",
             Self::PrivilegedLogin => "privileged_login",
             Self::RequestState => "request_state",
             Self::ReviewBlocked => "review_blocked",
@@ -116,6 +133,7 @@ impl Code {
             Self::TimeLimit => "time_limit",
             Self::TokenRefused => "token_refused",
             Self::TrustRefused => "trust_refused",
+            Self::UnknownCapability => "unknown_capability",
             Self::UnknownColumn => "unknown_column",
             Self::UnknownRequest => "unknown_request",
             Self::UnknownTable => "unknown_table",

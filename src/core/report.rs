@@ -37,8 +37,31 @@ pub struct Report {
     pub truncated: Option<Truncated>,
     /// What the review rules found, though nothing of it refuses the work.
     pub findings: Vec<Finding>,
+    /// Whether it is a capability's answer: its columns are those that may leave, in their declared types.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub capability: bool,
+    /// Of a batch what each statement answered, in order. Rows and columns of its own it has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartReport>,
+    /// Whether it is told once more of a run that was asked for before under the same idempotency key: rows
+    /// are not kept for that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
     /// From the moment the token was accepted to the first page.
     pub elapsed: Duration,
+}
+
+/// What one statement of a batch answered.
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+pub struct PartReport {
+    /// The columns; empty for a statement that answers no rows.
+    pub columns: Vec<Column>,
+    /// The first page.
+    pub rows: Vec<Row>,
+    /// Rows inserted, changed or deleted.
+    pub affected: Option<u64>,
+    /// What is not on the first page.
+    pub truncated: Option<Truncated>,
 }
 
 /// What a page leaves out, and where the rest is.
@@ -61,6 +84,39 @@ pub struct Truncated {
 }
 
 impl Report {
+    /// What is told once more of a run that is over: what it changed, and no rows.
+    pub fn replayed(effect: Effect, rows: Option<u64>, statements: u64) -> Self {
+        let part = |_| PartReport {
+            columns: Vec::new(),
+            rows: Vec::new(),
+            affected: None,
+            truncated: None,
+        };
+        Self {
+            effect,
+            columns: Vec::new(),
+            rows: Vec::new(),
+            affected: rows.filter(|_| effect > Effect::Read),
+            truncated: None,
+            findings: Vec::new(),
+            parts: (0..statements).map(part).collect(),
+            capability: false,
+            replayed: true,
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    /// How many rows were changed, of all statements together; of a read that was not cut short, how many
+    /// were answered.
+    pub fn counted(&self) -> Option<u64> {
+        let changed = self.parts.iter().filter_map(|part| part.affected).sum();
+        match (self.affected, self.parts.is_empty()) {
+            (Some(affected), _) => Some(affected),
+            (None, false) => Some(changed),
+            (None, true) => self.truncated.is_none().then_some(self.rows.len() as u64),
+        }
+    }
+
     /// Adds what somebody else's review has found; each rule is told of once.
     pub fn also_found(&mut self, findings: &[Finding]) {
         for finding in findings {

@@ -74,6 +74,17 @@ pub struct ColumnDescription {
     pub comment: Option<String>,
 }
 
+/// What an engine says of a statement without running it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Described {
+    /// The types that it gives the placeholders, in order; empty where it gives none.
+    pub params: Vec<String>,
+    /// The columns of its answer.
+    pub columns: Vec<crate::core::answer::Column>,
+    /// Of each column whether it can be null, as far as the engine says; empty where it says nothing.
+    pub nullable: Vec<Option<bool>>,
+}
+
 /// One index.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct IndexDescription {

@@ -4,9 +4,11 @@
 //! executor then resolves those names against the catalogue of the database and takes the worse.
 //! Unknown syntax and unknown functions count as the worst effect. Nothing here runs SQL.
 
+pub mod batch;
 mod clauses;
 pub mod effect;
 pub mod mysql;
+pub mod named;
 pub mod names;
 pub mod postgres;
 pub mod sqlite;
@@ -22,6 +24,9 @@ use crate::core::engine::Engine;
 use crate::core::limits::STATEMENT_BYTES;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::review;
+
+/// The stack that [`parse`] needs, in bytes. A 64 KiB statement was seen to need more than 2 MiB.
+pub const STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// How an executor has to run a statement.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -66,6 +71,9 @@ pub struct Statement {
     /// Everything it names that only the engine's catalogue can judge. Stays with whoever asks the engine.
     #[serde(skip)]
     pub names: Names,
+    /// Of a batch its statements, in order; each is judged by itself. Empty for one statement alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Self>,
     /// How many values its placeholders need: the highest number used.
     pub placeholders: usize,
     /// The statement without its literals and comments, for logs and the audit.
@@ -99,7 +107,7 @@ impl Statement {
 
 /// Parses `sql` by the rules of `engine`: exactly one statement, at most [`STATEMENT_BYTES`].
 ///
-/// Needs a big stack (64 MiB): deeply nested text recurses. Call it on the parse pool.
+/// Needs a big stack ([`STACK_BYTES`]): deeply nested text recurses. Call it on the parse pool.
 pub fn parse(engine: Engine, sql: &str) -> Result<Statement, Refusal> {
     if sql.len() > STATEMENT_BYTES {
         let sentence = format!(

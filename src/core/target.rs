@@ -89,9 +89,19 @@ pub struct Target {
     /// Whether the record of a read is on the disk before the read starts. That of any other work
     /// always is.
     pub sync_reads: bool,
+    /// Whether nothing but capabilities runs here: free SQL and the catalogue do not exist.
+    pub only_capabilities: bool,
 }
 
 impl Target {
+    /// The same, for a login that is there for what has no more effect than this.
+    #[must_use]
+    pub fn up_to(&self, effect: Effect) -> Self {
+        let mut target = self.clone();
+        target.allow = [Effect::Read, effect].into();
+        target
+    }
+
     /// Whether nothing but reads runs here.
     pub fn is_read_only(&self) -> bool {
         self.allow.iter().all(|effect| *effect == Effect::Read)

@@ -8,7 +8,7 @@ pub mod sign;
 pub mod verify;
 
 pub use sign::{SignedToken, Signer};
-pub use verify::{TokenError, VerifiedToken, Verifier};
+pub use verify::{Keep, Plan, TokenError, VerifiedToken, Verifier};
 
 use serde::{Deserialize, Serialize};
 

@@ -28,7 +28,8 @@ pub(super) struct Said {
 }
 
 impl Client {
-    pub(super) async fn start(
+    /// With a server of this configuration and state folder.
+    pub(super) async fn of_server(
         binary: &Path,
         config: &Path,
         state: &Path,
@@ -42,6 +43,11 @@ impl Client {
             .arg(state)
             .env_remove("SECONDKEY_DATABASE_URL")
             .current_dir(state.parent().unwrap_or(state));
+        Self::start(command).await
+    }
+
+    /// With the server that a command is.
+    pub(super) async fn start(command: Command) -> Result<Self, DemoError> {
         let (transport, _) = TokioChildProcess::builder(command)
             .stderr(Stdio::inherit())
             .spawn()

@@ -23,11 +23,14 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Makes the key and the trust file, unless an earlier demo has. Nothing without `ssh-keygen`.
-    pub(super) async fn prepare(binary: &Path, folder: &Path) -> Result<Option<Self>, DemoError> {
+    /// Makes the key and the trust file of a state folder, unless an earlier demo has. Nothing without `ssh-keygen`.
+    pub(super) async fn prepare(
+        binary: &Path,
+        (folder, state): (&Path, &str),
+    ) -> Result<Option<Self>, DemoError> {
         let desk = Self {
             binary: binary.to_owned(),
-            state: folder.join("state"),
+            state: folder.join(state),
             key: folder.join(KEY),
         };
         if !desk.key.exists() && !desk.make_key().await? {
@@ -182,7 +185,7 @@ pub(super) async fn verify_log(binary: &Path, state: &Path) -> Result<String, De
 }
 
 /// What a command prints, if it ends well.
-async fn said(command: &mut Command) -> Result<String, DemoError> {
+pub(super) async fn said(command: &mut Command) -> Result<String, DemoError> {
     let output = command.stdin(Stdio::null()).output().await;
     let Output {
         status,
@@ -197,7 +200,7 @@ async fn said(command: &mut Command) -> Result<String, DemoError> {
     Err(DemoError::Surprise(all.trim().to_owned()))
 }
 
-fn not_started(source: io::Error) -> DemoError {
+pub(super) fn not_started(source: io::Error) -> DemoError {
     DemoError::Io {
         doing: "a command could not be started",
         source,

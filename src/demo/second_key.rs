@@ -130,7 +130,7 @@ impl Stage<'_> {
 }
 
 /// Somebody at the terminal decides; where nobody is, the demo does. Says whether it was signed.
-async fn decide(
+pub(super) async fn decide(
     page: &mut Transcript<'_>,
     desk: &Desk,
     seat: Seat,
@@ -171,11 +171,11 @@ fn price(page: &mut Transcript<'_>, files: &Files<'_>, wanted: i64) -> Result<()
     ))
 }
 
-fn wait(id: &str) -> Value {
+pub(super) fn wait(id: &str) -> Value {
     json!({ "action": "wait", "id": id })
 }
 
-fn expect_code(said: &Value, code: &str) -> Result<(), DemoError> {
+pub(super) fn expect_code(said: &Value, code: &str) -> Result<(), DemoError> {
     expect(
         at(said, "/error/code") == code,
         &format!("{code} and not {said}"),

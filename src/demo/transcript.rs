@@ -133,6 +133,26 @@ impl<'a> Transcript<'a> {
         self.line("  secondkey approve              shows what waits, and signs it")
     }
 
+    /// How to come to a relay with a client of one's own.
+    pub(super) fn join_in(
+        &mut self,
+        binary: &Path,
+        (relay, key): (&str, &str),
+        approve: &[String],
+    ) -> Result<(), DemoError> {
+        let binary = binary.display().to_string();
+        self.scene("Your turn. In a project of yours, for Claude Code and for Cursor:")?;
+        self.line(&format!("  export SECONDKEY_API_KEY={key}"))?;
+        for client in ["claude-code", "cursor"] {
+            self.command([binary.as_str(), "setup", client, "--relay", relay])?;
+        }
+        if approve.is_empty() {
+            return Ok(());
+        }
+        self.scene("What it wants to change waits until you run:")?;
+        self.command(approve.iter().map(String::as_str))
+    }
+
     /// A request that has begun to wait, and what decides it.
     pub(super) fn waiting(&mut self, request: &Value, approve: &[String]) -> Result<(), DemoError> {
         let word = |name: &str| {
@@ -142,6 +162,12 @@ impl<'a> Transcript<'a> {
         let said = format!("{} asks: {}", word("requester"), word("statement"));
         self.scene(&said)?;
         self.command(approve.iter().map(String::as_str))
+    }
+
+    /// Has everything be seen that was written so far.
+    pub(super) fn flush(&mut self) -> Result<(), DemoError> {
+        self.out.flush()?;
+        Ok(())
     }
 
     /// A command to copy.

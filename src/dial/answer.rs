@@ -5,16 +5,23 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{NotRun, Watch};
+use crate::agent::{NotRun, Watch, takes_free_sql};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::report::Report;
 use crate::core::request::Ending;
-use crate::core::target::TargetName;
 use crate::core::work::Work;
 use crate::dial::Dialer;
-use crate::exec::Executor;
 use crate::wire::Answer;
 use crate::wire::fleet::{Ended, FromAgent, Order, Question, Reply};
+
+/// What ends the work on a question early.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Halt {
+    /// Nobody waits any more: a read ends.
+    pub(super) cancel: CancellationToken,
+    /// Whoever asked may not any more: a change ends, too.
+    pub(super) stop: CancellationToken,
+}
 
 /// Where answers go.
 type Out = mpsc::Sender<FromAgent>;
@@ -24,15 +31,15 @@ pub(super) async fn answer(
     dialer: &Dialer,
     (call, question): (u64, Question),
     out: &Out,
-    cancel: CancellationToken,
+    halt: Halt,
 ) {
     let answer = if let Question::Order(order) = question {
-        run(dialer, (call, *order), out, cancel).await
+        run(dialer, (call, *order), out, halt).await
     } else {
         let answering = simple(dialer, question);
         tokio::select! {
             answer = answering => answer,
-            () = cancel.cancelled() => return,
+            () = halt.cancel.cancelled() => return,
         }
     };
     let answer = Box::new(Answer::from(answer));
@@ -62,41 +69,35 @@ async fn simple(dialer: &Dialer, question: Question) -> Result<Reply, Refusal> {
             handle,
             from,
             max_rows,
-        } => Reply::Page(agent.pages().page(&owner, &handle, from, max_rows).await?),
+        } => Reply::Page(agent.page(&owner, &handle, (from, max_rows)).await?),
         Question::Tables {
             target,
             schema,
             search,
         } => {
-            let executor = executor(dialer, &target)?;
-            let tables = executor.list_tables(schema.as_deref(), search.as_deref());
-            Reply::Tables(tables.await?)
+            takes_free_sql(agent.serving(&target)?.target())?;
+            let which = (schema.as_deref(), search.as_deref());
+            Reply::Tables(agent.list_tables(&target, which).await?)
         }
         Question::Table { target, table } => {
-            Reply::Table(executor(dialer, &target)?.describe_table(&table).await?)
+            takes_free_sql(agent.serving(&target)?.target())?;
+            Reply::Table(agent.describe_table(&target, &table).await?)
         }
         Question::Reach { target } => {
-            executor(dialer, &target)?.reach().await?;
+            agent.serving(&target)?.reach().await?;
             Reply::Reached
         }
         Question::Order(_) => return Err(busy()),
     })
 }
 
-fn executor<'a>(dialer: &'a Dialer, target: &TargetName) -> Result<&'a Executor, Refusal> {
-    let found = dialer.agent.executor(target.as_str());
-    found.map(Arc::as_ref).ok_or_else(|| {
-        let sentence = "this agent does not serve the target";
-        Refusal::new(Code::UnknownTarget, sentence)
-    })
-}
-
-/// Runs an order if it is one, and says when it is begun and how it ended.
+/// Runs an order if it is one, and says when it is begun and how it ended. The end is in the journal by then,
+/// to be said again after each reconnect until the relay has it on record.
 async fn run(
     dialer: &Dialer,
     (call, order): (u64, Order),
     out: &Out,
-    cancel: CancellationToken,
+    halt: Halt,
 ) -> Result<Reply, Refusal> {
     // The relay waits for room before it signs; one that does not is told.
     let room = dialer.slots.try_acquire().map_err(|_| busy());
@@ -116,7 +117,8 @@ async fn run(
     } = order;
     let (begun, mut has_begun) = oneshot::channel();
     let watch = Watch {
-        cancel,
+        cancel: halt.cancel,
+        stop: halt.stop,
         begun: Some(begun),
     };
     let running = dialer
@@ -143,8 +145,8 @@ async fn run(
             request,
             token: token_id,
             ending: ending(&outcome),
+            rows: outcome.as_ref().ok().and_then(Report::counted),
         };
-        dialer.unsaid.keep(ended.clone());
         drop(out.send(FromAgent::Ended(ended)).await);
     }
     Ok(match outcome {

@@ -10,7 +10,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::core::handshake::{Handshake, Hex32, Side, join_key};
 use crate::core::refusal::{Code, Refusal};
-use crate::dial::connect::{Socket, connect};
+use crate::core::succession::{Succession, heir};
+use crate::dial::connect::{Reached, Socket, Way};
 use crate::ids::random;
 use crate::reach::Address;
 use crate::store::State;
@@ -25,9 +26,11 @@ pub async fn join(state: &State, address: &Address, token: &SecretString) -> Res
         Refusal::new(Code::InvalidArgument, "this is not a join token")
             .hint("make one with `secondkey relay join-token`")
     })?;
-    let mut socket = connect(address).await?;
-    shake(state, &mut socket, (expected, Some((id, secret)))).await?;
-    state.pin_relay(expected).await?;
+    let with = (expected, Some((id, secret)));
+    let (mut socket, met) = shaken(state, address, with).await?;
+    let workspace = met.workspace.parse().map_err(|_| strange())?;
+    state.pin_relay(expected, &workspace).await?;
+    state.follow_relay(&met.follows).await?;
     // The relay notices.
     drop(socket.close(None).await);
     Ok(())
@@ -47,16 +50,55 @@ pub(super) async fn meet(state: &State, address: &Address) -> Result<Socket, Ref
         Refusal::new(Code::InvalidArgument, "this agent has joined no relay")
             .hint("start it once with `--join`, and a token of `secondkey relay join-token`")
     })?;
-    let mut socket = connect(address).await?;
-    shake(state, &mut socket, (pinned, None)).await?;
-    Ok(socket)
+    let (socket, Met { workspace, follows }) = shaken(state, address, (pinned, None)).await?;
+    let expected = state.served_workspace()?;
+    if workspace == expected {
+        state.follow_relay(&follows).await?;
+        Ok(socket)
+    } else {
+        let sentence = format!(
+            "the relay serves the workspace `{workspace}`, and this agent is of `{expected}`"
+        );
+        Err(Refusal::new(Code::Forbidden, sentence))
+    }
+}
+
+/// A connection on which both sides know each other. Where a network lets nobody through by WebSocket, it is carried by
+/// long polls.
+async fn shaken(
+    state: &State,
+    address: &Address,
+    with: (Hex32, Option<(&str, &str)>),
+) -> Result<(Socket, Met), Refusal> {
+    let through = async |reached: Reached<'_>, way| {
+        let mut socket = reached.socket(way).await?;
+        let met = shake(state, &mut socket, with).await?;
+        Ok::<_, Refusal>((socket, met))
+    };
+    // Whoever does not answer at all does not take polls either.
+    let reached = Reached::at(address).await?;
+    let refusal = match through(reached, Way::Line).await {
+        Err(refusal) if refusal.code == Code::AgentUnavailable => refusal,
+        shaken => return shaken,
+    };
+    tracing::info!(relay = %address, %refusal, "no WebSocket gets through; long polls are tried");
+    let reached = Reached::at(address).await?;
+    through(reached, Way::Polls).await.map_err(|_| refusal)
+}
+
+/// A relay that has proven its key.
+struct Met {
+    /// The workspace that it says it is.
+    workspace: String,
+    /// How its key follows the one that was expected.
+    follows: Vec<Succession>,
 }
 
 async fn shake(
     state: &State,
     socket: &mut Socket,
     (expected, token): (Hex32, Option<(&str, &str)>),
-) -> Result<(), Refusal> {
+) -> Result<Met, Refusal> {
     let key = state.dial_key()?;
     let nonce = random().map_err(|_| Refusal::new(Code::Internal, "no randomness"))?;
     let nonce = Hex32::new(nonce);
@@ -64,13 +106,14 @@ async fn shake(
     let agent_key = Hex32::of_key(&key.verifying_key());
     say(
         socket,
-        &FromAgent::Hello(Hello::new(agent.clone(), agent_key, nonce)),
+        &FromAgent::Hello(Hello::new(agent.clone(), agent_key, nonce, expected)),
     )
     .await?;
     let Challenge {
         key: relay_key,
         nonce: relay_nonce,
         signature,
+        follows,
     } = match hear(socket).await? {
         FromRelay::Challenge(challenge) => challenge,
         said @ (FromRelay::Refused(_)
@@ -78,6 +121,7 @@ async fn shake(
         | FromRelay::Ask { .. }
         | FromRelay::Cancel { .. }
         | FromRelay::Beaten { .. }
+        | FromRelay::Follows { .. }
         | FromRelay::Recorded { .. }) => return Err(refused(said)),
     };
     let handshake = Handshake {
@@ -87,12 +131,13 @@ async fn shake(
         agent_nonce: nonce,
         relay_nonce,
     };
-    if relay_key != expected || !handshake.is_signed(Side::Relay, &signature) {
+    let known = relay_key == expected || heir(&follows, expected) == Some(relay_key);
+    if !known || !handshake.is_signed(Side::Relay, &signature) {
         return Err(Refusal::new(
             Code::TokenRefused,
             "whoever answers there is not the relay that this agent knows",
         )
-        .hint("check the address; a relay whose key was replaced has to be joined again"));
+        .hint("check the address; a relay with other keys has to be joined again"));
     }
     let proof = Proof {
         signature: handshake.sign(Side::Agent, &key),
@@ -103,16 +148,13 @@ async fn shake(
     };
     say(socket, &FromAgent::Proof(proof)).await?;
     match hear(socket).await? {
-        FromRelay::Welcome { workspace } if workspace == state.log().workspace() => Ok(()),
-        FromRelay::Welcome { workspace } => Err(Refusal::new(
-            Code::Forbidden,
-            format!("the relay serves the workspace `{workspace}`, and this agent is of another"),
-        )),
+        FromRelay::Welcome { workspace } => Ok(Met { workspace, follows }),
         said @ (FromRelay::Refused(_)
         | FromRelay::Challenge(_)
         | FromRelay::Ask { .. }
         | FromRelay::Cancel { .. }
         | FromRelay::Beaten { .. }
+        | FromRelay::Follows { .. }
         | FromRelay::Recorded { .. }) => Err(refused(said)),
     }
 }

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::can_have_vectors;
+use crate::core::capability::Offer;
 use crate::core::refusal::{Code, Refusal};
+use crate::dial::answer::Halt;
 use crate::dial::connect::Socket;
 use crate::dial::greet::{strange, text};
-use crate::dial::{Dialer, SLOTS, answer};
+use crate::dial::{Dialer, SLOTS, answer, reports};
 use crate::wire::fleet::{FromAgent, FromRelay, Ready, Served};
 
 /// How often a sign of life is given.
@@ -29,7 +32,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 struct Session<'a> {
     dialer: &'a Arc<Dialer>,
     out: mpsc::Sender<FromAgent>,
-    calls: HashMap<u64, CancellationToken>,
+    calls: HashMap<u64, Halt>,
     tasks: JoinSet<u64>,
     heard: Instant,
 }
@@ -50,8 +53,8 @@ pub(super) async fn run(
     };
     let ended = session.serve(socket, outgoing, closing).await;
     // Nobody can be told any more: reads end, and what is above goes on to its own end.
-    for cancel in session.calls.values() {
-        cancel.cancel();
+    for halt in session.calls.values() {
+        halt.cancel.cancel();
     }
     session.tasks.detach_all();
     ended
@@ -66,10 +69,11 @@ impl Session<'_> {
     ) -> Result<(), Refusal> {
         let (mut sink, mut stream) = socket.split();
         let mut first = vec![self.ready()];
-        first.extend(self.dialer.unsaid.all().into_iter().map(FromAgent::Ended));
+        first.extend(reports::unsaid(&self.dialer.state).await?);
         for message in first {
             write(&mut sink, &message).await?;
         }
+        let mut changes = self.offered();
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut leave_at: Option<Instant> = None;
@@ -86,7 +90,7 @@ impl Session<'_> {
                     match heard {
                         Message::Text(text) => {
                             let said = serde_json::from_str(&text).map_err(|_| strange())?;
-                            self.hear(said)?;
+                            self.hear(said).await?;
                         }
                         Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
                         Message::Binary(_) => return Err(strange()),
@@ -98,6 +102,7 @@ impl Session<'_> {
                         self.calls.remove(&call);
                     }
                 }
+                Ok(()) = changes.changed() => self.offer(&mut sink).await?,
                 _ = beats.tick() => {
                     if self.heard.elapsed() > SILENCE {
                         return Err(lost());
@@ -116,6 +121,32 @@ impl Session<'_> {
         }
     }
 
+    /// The changes of what is offered. What is offered now is news, too.
+    fn offered(&self) -> watch::Receiver<u64> {
+        let mut changes = self.dialer.agent.changes();
+        changes.mark_changed();
+        changes
+    }
+
+    /// Says what each target offers by name.
+    async fn offer(&self, sink: &mut (impl futures::Sink<Message> + Unpin)) -> Result<(), Refusal> {
+        let agent = &self.dialer.agent;
+        for target in agent.targets() {
+            let name = target.name.as_str();
+            if agent.capabilities(name).is_some() || can_have_vectors(target) {
+                let offers = agent.offers(name);
+                let offers = offers.iter().map(|offer| Offer::clone(offer)).collect();
+                let said = FromAgent::Offers {
+                    target: target.name.clone(),
+                    offers,
+                    vectors: agent.has_vectors(name),
+                };
+                write(sink, &said).await?;
+            }
+        }
+        Ok(())
+    }
+
     fn ready(&self) -> FromAgent {
         FromAgent::Ready(Ready {
             targets: self.dialer.agent.targets().map(Served::from).collect(),
@@ -123,27 +154,35 @@ impl Session<'_> {
         })
     }
 
-    fn hear(&mut self, said: FromRelay) -> Result<(), Refusal> {
+    async fn hear(&mut self, said: FromRelay) -> Result<(), Refusal> {
         match said {
             FromRelay::Ask { call, question } => {
-                let cancel = CancellationToken::new();
-                self.calls.insert(call, cancel.clone());
+                let halt = Halt::default();
+                self.calls.insert(call, halt.clone());
                 let (dialer, out) = (Arc::clone(self.dialer), self.out.clone());
                 self.tasks.spawn(async move {
-                    answer::answer(&dialer, (call, *question), &out, cancel).await;
+                    answer::answer(&dialer, (call, *question), &out, halt).await;
                     call
                 });
             }
-            FromRelay::Cancel { call } => {
-                if let Some(cancel) = self.calls.get(&call) {
-                    cancel.cancel();
+            FromRelay::Cancel { call, stop } => {
+                if let Some(halt) = self.calls.get(&call) {
+                    halt.cancel.cancel();
+                    if stop {
+                        halt.stop.cancel();
+                    }
                 }
             }
             FromRelay::Beaten { sent_ms, now_ms } => {
                 let now = self.dialer.state.now().unix_ms();
                 self.dialer.clocks.compare((sent_ms, now_ms, now));
             }
-            FromRelay::Recorded { request } => self.dialer.unsaid.recorded(&request),
+            FromRelay::Recorded { request } => {
+                let state = self.dialer.state.clone();
+                tokio::spawn(async move { reports::said(&state, &request).await });
+            }
+            // Before the next message, which may be an order by that key.
+            FromRelay::Follows { chain } => self.dialer.state.follow_relay(&chain).await?,
             FromRelay::Refused(refusal) => return Err(refusal),
             FromRelay::Challenge(_) | FromRelay::Welcome { .. } => return Err(strange()),
         }

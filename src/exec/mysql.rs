@@ -5,6 +5,7 @@
 //! and runs it in a read-only transaction of a read-only session ([`read`]); and the login, which
 //! may not hold privileges on the whole server that go beyond looking ([`login`]).
 
+mod batch;
 mod change;
 mod check;
 mod describe;
@@ -15,6 +16,7 @@ mod params;
 mod pool;
 mod read;
 mod session;
+mod undo;
 mod values;
 mod watch;
 
@@ -30,19 +32,22 @@ use tokio_util::sync::CancellationToken;
 use crate::core::engine::Engine;
 use crate::core::limits::Limits;
 use crate::core::refusal::{Code, Refusal};
-use crate::core::schema::{TableDescription, TableSummary};
+use crate::core::schema::{Described, TableDescription, TableSummary};
+use crate::core::statement::batch::in_statement;
 use crate::core::statement::mysql::{self as guard, Catalogue};
 use crate::core::statement::{Effect, Name, Shape, Statement};
 use crate::core::target::Target;
 use crate::core::token::VerifiedToken;
 use crate::core::work::Work;
 use crate::exec::admission;
+use crate::exec::ledger::Row;
 use crate::exec::rows::EVENTS_AHEAD;
 use crate::exec::{Check, Event, ParsePool, Running, Settings};
 
 use facts::{Facts, Kinds};
 use pool::{Lease, Pool};
 use read::{End, Grammar, Outlet};
+use session::{Mode, Session};
 use watch::{Watch, Why};
 
 /// One MySQL or MariaDB target.
@@ -76,10 +81,6 @@ impl MySql {
         })
     }
 
-    pub(super) fn target(&self) -> &Target {
-        &self.inner.target
-    }
-
     pub(super) async fn judge(
         &self,
         statement: Arc<Statement>,
@@ -108,8 +109,8 @@ impl MySql {
     ) -> Result<Running, Refusal> {
         let parsed = self.parsed(&token, &statement).await?;
         let limits = token.claims().limits.intersect(Limits::MAX);
-        let sql = token.work().text().to_owned();
-        let arguments = params::arguments(token.work().params())?;
+        let sql = token.run().text().to_owned();
+        let arguments = params::arguments(token.run().params())?;
         if statement.effect > Effect::Read || parsed.shape == Shape::Change {
             let effect = statement.effect.max(parsed.effect).max(Effect::Write);
             let order = change::Order {
@@ -117,6 +118,8 @@ impl MySql {
                 arguments,
                 limits,
                 effect,
+                returns_changed: change::returns_changed(&parsed.kind),
+                keep: token.keep(),
             };
             return self.change(order, statement, cancel).await;
         }
@@ -136,13 +139,82 @@ impl MySql {
         self.read(order, statement, cancel).await
     }
 
+    pub(super) async fn run_batch(
+        &self,
+        token: VerifiedToken,
+        statement: Arc<Statement>,
+        cancel: CancellationToken,
+    ) -> Result<Vec<Running>, Refusal> {
+        admission::within(&token, &statement)?;
+        let limits = token.claims().limits.intersect(Limits::MAX);
+        let mut orders = Vec::new();
+        for (part, work) in statement.parts.iter().zip(token.work().statements()) {
+            admission::counted(Engine::MySql, part.placeholders, work.params().len())?;
+            let plain = part.shape == Shape::Query && statement.effect == Effect::Read;
+            orders.push(batch::Part {
+                probe: plain
+                    .then(|| guard::grammar_probe(work.text()))
+                    .transpose()?,
+                changes: part.shape == Shape::Change,
+                order: change::Order {
+                    sql: work.text().to_owned(),
+                    arguments: params::arguments(work.params())?,
+                    limits,
+                    keep: token.keep(),
+                    returns_changed: change::returns_changed(&part.kind),
+                    effect: statement.effect,
+                },
+            });
+        }
+        let this = self.clone();
+        let watch = Watch::new(self.inner.pool.options(), cancel, limits.time_ms, None);
+        let batch = batch::Batch {
+            parts: orders,
+            limits,
+            effect: statement.effect,
+        };
+        // It goes on to its end whether or not anybody waits for it.
+        let task = tokio::spawn(async move { this.batch(batch, &watch).await });
+        match task.await.map_err(|_| broken())? {
+            Ok(runs) => Ok(runs),
+            Err((None, refusal)) => Err(refusal),
+            Err((Some(at), refusal)) => {
+                let part = statement.parts.get(at).unwrap_or(&statement);
+                Err(in_statement(at, self.hinted(refusal, part).await))
+            }
+        }
+    }
+
+    async fn batch(
+        &self,
+        batch: batch::Batch,
+        watch: &Watch,
+    ) -> Result<Vec<Running>, batch::Failed> {
+        let inner = &self.inner;
+        let with = (watch, &inner.grammar);
+        if batch.effect == Effect::Read {
+            let lease = self.lease(true).await;
+            let mut lease = lease.map_err(|refusal| (None, refusal))?;
+            // Not given back where it failed: it may still be at work.
+            let runs = batch::run(&mut lease.session, batch, with).await?;
+            lease.give_back(&inner.pool).await;
+            return Ok(runs);
+        }
+        let opened = Session::open(inner.pool.options(), Mode::Change).await;
+        let mut session = opened.map_err(|refusal| (None, refusal))?;
+        let done = batch::run(&mut session, batch, with).await;
+        // Whatever was not committed is rolled back by this.
+        session.close().await;
+        done
+    }
+
     /// The statement, parsed once more from the work that the token is for.
     async fn parsed(
         &self,
         token: &VerifiedToken,
         judged: &Statement,
     ) -> Result<Arc<Statement>, Refusal> {
-        let work = token.work();
+        let work = token.run();
         let parsed = self.inner.parser.parse(Engine::MySql, work.text()).await?;
         admission::counted(Engine::MySql, parsed.placeholders, work.params().len())?;
         let worse = if judged.effect > parsed.effect {
@@ -238,6 +310,12 @@ impl MySql {
     ) -> Result<Running, Refusal> {
         let options = self.inner.pool.options().clone();
         let watch = Watch::new(&options, cancel, order.limits.time_ms, None);
+        if order.keep.nothing {
+            let mut session = Session::open(&options, Mode::Read).await?;
+            let undoable = undo::can_be_undone(&mut session, &statement).await;
+            session.close().await;
+            undoable?;
+        }
         // It goes on to its end whether or not anybody waits for it.
         let task = tokio::spawn(async move { change::run(&options, order, &watch).await });
         let answer = match task.await.map_err(|_| broken())? {
@@ -380,10 +458,48 @@ impl MySql {
         found
     }
 
+    pub(super) async fn describe(&self, sql: &str, effect: Effect) -> Result<Described, Refusal> {
+        if effect > Effect::Read {
+            // MariaDB prepares no change in a transaction that only reads.
+            let mut session = Session::open(self.inner.pool.options(), Mode::Change).await?;
+            let found = read::describe(&mut session, sql).await;
+            session.close().await;
+            return found;
+        }
+        let mut lease = self.alive().await?;
+        let found = read::describe(&mut lease.session, sql).await;
+        lease.give_back(&self.inner.pool).await;
+        found
+    }
+
+    pub(super) async fn has_vectors(&self) -> Result<bool, Refusal> {
+        let mut lease = self.alive().await?;
+        let found = describe::have_vectors(&mut lease.session).await;
+        lease.give_back(&self.inner.pool).await;
+        found
+    }
+
     pub(super) async fn reach(&self) -> Result<(), Refusal> {
         let lease = self.alive().await?;
         lease.give_back(&self.inner.pool).await;
         Ok(())
+    }
+
+    pub(super) async fn ledger(
+        &self,
+        first: Option<&str>,
+        query: &str,
+    ) -> Result<Option<Row>, Refusal> {
+        let mut session = Session::open(self.inner.pool.options(), Mode::Change).await?;
+        let asked = async {
+            if let Some(first) = first {
+                session.own(first).await?;
+            }
+            session.first(query).await
+        };
+        let row = asked.await.map_err(|error| errors::refusal(&error));
+        session.close().await;
+        row
     }
 
     pub(super) async fn check(&self) -> Vec<Check> {

@@ -8,14 +8,14 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
+use crate::core::approval::Document;
 use crate::core::engine::Engine;
 use crate::core::refusal::{Code, Refusal};
-use crate::core::statement::{self, Statement};
+use crate::core::statement::{self, STACK_BYTES, Statement, batch};
+use crate::core::work::Work;
 
 /// Threads in the pool.
 const THREADS: usize = 2;
-/// Stack of each thread in bytes. A 64 KiB statement was seen to need more than 2 MiB.
-const STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Jobs that wait before callers are refused.
 const QUEUE: usize = 64;
 /// Statements remembered.
@@ -71,6 +71,39 @@ impl ParsePool {
             self.lock().remember(key, parsed.clone());
         }
         parsed
+    }
+
+    /// Parses each statement of work; of a batch as one that stands for all of them.
+    pub async fn parse_work(&self, engine: Engine, work: &Work) -> Parsed {
+        match work {
+            Work::Sql { .. } | Work::Capability { .. } => self.parse(engine, work.text()).await,
+            Work::Batch { statements, .. } => {
+                self.parse_batch(engine, statements.iter().map(String::as_str))
+                    .await
+            }
+        }
+    }
+
+    /// Parses what a document asks for, as [`ParsePool::parse_work`] parses the work.
+    pub async fn parse_document(&self, engine: Engine, document: &Document) -> Parsed {
+        if document.parts.is_empty() {
+            return self.parse(engine, &document.statement).await;
+        }
+        self.parse_batch(engine, document.texts().into_iter()).await
+    }
+
+    async fn parse_batch<'a>(
+        &self,
+        engine: Engine,
+        texts: impl Iterator<Item = &'a str> + Send,
+    ) -> Parsed {
+        let mut parts = Vec::new();
+        for (at, text) in texts.enumerate() {
+            let parsed = self.parse(engine, text).await;
+            let parsed = parsed.map_err(|refusal| batch::in_statement(at, refusal))?;
+            parts.push(Statement::clone(&parsed));
+        }
+        batch::compose(parts).map(Arc::new)
     }
 
     /// Runs `job` on a thread with a big stack. A panic in it becomes a refusal.

@@ -5,6 +5,7 @@
 //! privileges of the login.
 
 mod address;
+mod batch;
 mod binary;
 mod catalogue;
 mod change;
@@ -25,16 +26,18 @@ mod values;
 
 use std::sync::Arc;
 
+use tokio_postgres::SimpleQueryMessage;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::engine::Engine;
 use crate::core::refusal::{Code, Refusal};
-use crate::core::schema::{TableDescription, TableSummary};
+use crate::core::schema::{Described, TableDescription, TableSummary};
+use crate::core::statement::batch::in_statement;
 use crate::core::statement::{Effect, Shape, Statement};
-use crate::core::target::Target;
 use crate::core::token::VerifiedToken;
 use crate::core::work::Work;
 use crate::exec::admission;
+use crate::exec::ledger::Row;
 use crate::exec::{Check, ParsePool, Running, Settings};
 
 use address::Address;
@@ -62,10 +65,6 @@ impl Postgres {
         })
     }
 
-    pub(super) fn target(&self) -> &Target {
-        &self.settings.target
-    }
-
     pub(super) async fn judge(
         &self,
         statement: Arc<Statement>,
@@ -82,12 +81,14 @@ impl Postgres {
         cancel: CancellationToken,
     ) -> Result<Running, Refusal> {
         admission::within(&token, &statement)?;
-        let given = token.work().params().len();
+        let given = token.run().params().len();
         admission::counted(Engine::Postgres, statement.placeholders, given)?;
         let order = Order {
-            sql: token.work().text().to_owned(),
-            params: token.work().params().to_vec(),
+            sql: token.run().text().to_owned(),
+            params: token.run().params().to_vec(),
             limits: token.claims().limits,
+            keep: token.keep(),
+            name: run::application_name(token.claims()),
             statement: Arc::clone(&statement),
             cancel,
         };
@@ -109,6 +110,49 @@ impl Postgres {
         }
     }
 
+    pub(super) async fn run_batch(
+        &self,
+        token: VerifiedToken,
+        statement: Arc<Statement>,
+        cancel: CancellationToken,
+    ) -> Result<Vec<Running>, Refusal> {
+        admission::within(&token, &statement)?;
+        let limits = token.claims().limits;
+        let mut orders = Vec::new();
+        for (part, work) in statement.parts.iter().zip(token.work().statements()) {
+            admission::counted(Engine::Postgres, part.placeholders, work.params().len())?;
+            orders.push(Order {
+                sql: work.text().to_owned(),
+                params: work.params().to_vec(),
+                limits,
+                keep: token.keep(),
+                name: run::application_name(token.claims()),
+                statement: Arc::new(part.clone()),
+                cancel: cancel.clone(),
+            });
+        }
+        let loan = tokio::select! {
+            loan = self.lend() => loan?,
+            () = cancel.cancelled() => return Err(errors::cancelled()),
+        };
+        let batch = batch::Batch {
+            name: run::application_name(token.claims()),
+            orders,
+            limits,
+            effect: statement.effect,
+            cancel,
+        };
+        match batch::start(batch, loan).await {
+            Ok(runs) => Ok(runs),
+            Err((None, refusal)) => Err(refusal),
+            Err((Some(at), refusal)) => {
+                let part = statement.parts.get(at).unwrap_or(&statement);
+                let explained = self.snapshot.explain(refusal, part).await;
+                Err(in_statement(at, explained))
+            }
+        }
+    }
+
     pub(super) async fn list_tables(
         &self,
         schema: Option<&str>,
@@ -127,12 +171,53 @@ impl Postgres {
         described
     }
 
+    pub(super) async fn describe(&self, sql: &str) -> Result<Described, Refusal> {
+        let loan = self.lend().await?;
+        let described = prepared::describe(&loan.session, sql).await;
+        loan.give_back();
+        described
+    }
+
+    pub(super) async fn has_vectors(&self) -> Result<bool, Refusal> {
+        let loan = self.lend().await?;
+        let found = tables::have_vectors(&loan.session).await;
+        loan.give_back();
+        found
+    }
+
     pub(super) async fn reach(&self) -> Result<(), Refusal> {
         let loan = self.lend().await?;
         let asked = loan.session.client.batch_execute("select 1").await;
         asked.map_err(|error| errors::refusal(&error))?;
         loan.give_back();
         Ok(())
+    }
+
+    pub(super) async fn ledger(
+        &self,
+        first: Option<&str>,
+        query: &str,
+    ) -> Result<Option<Row>, Refusal> {
+        let loan = self.lend().await?;
+        let client = &loan.session.client;
+        let failed = |error| errors::refusal(&error);
+        // The session itself only reads, and a transaction of one's own may not.
+        if let Some(first) = first {
+            let sql =
+                format!("begin read write; set local statement_timeout = 10000; {first}; commit");
+            client.batch_execute(&sql).await.map_err(failed)?;
+        }
+        let rows = client.simple_query(query).await.map_err(failed)?;
+        let row = rows.iter().find_map(|message| {
+            let SimpleQueryMessage::Row(row) = message else {
+                return None;
+            };
+            let fields = 0..row.len();
+            Some(fields.map(|at| row.get(at).map(str::to_owned)).collect())
+        });
+        // Whatever fails on the way drops the connection, and so the transaction.
+        loan.give_back();
+        Ok(row)
     }
 
     pub(super) async fn check(&self) -> Vec<Check> {

@@ -23,6 +23,21 @@ pub struct Running {
     pub events: mpsc::Receiver<Event>,
 }
 
+impl Running {
+    /// A statement that is over, with all that it answered.
+    pub fn over(columns: Vec<Column>, pages: Vec<Vec<Row>>, affected: Option<u64>) -> Self {
+        let (events, receiver) = mpsc::channel(pages.len() + 1);
+        for page in pages {
+            let _room = events.try_send(Event::Rows(page));
+        }
+        let _room = events.try_send(Event::Done { affected });
+        Self {
+            columns,
+            events: receiver,
+        }
+    }
+}
+
 /// What a running statement says next.
 #[derive(Debug)]
 pub enum Event {

@@ -3,6 +3,7 @@
 //! A read runs on a connection that cannot write (see [`open`]); the statement guard has judged
 //! its text, and the engine judges it again while it compiles (see [`gate`]).
 
+mod batch;
 mod catalogue;
 mod change;
 mod check;
@@ -35,12 +36,14 @@ use tokio_util::sync::CancellationToken;
 use crate::core::engine::Engine;
 use crate::core::limits::Limits;
 use crate::core::refusal::{Code, Refusal};
-use crate::core::schema::{TableDescription, TableSummary};
+use crate::core::schema::{Described, TableDescription, TableSummary};
+use crate::core::statement::batch::in_statement;
 use crate::core::statement::{Effect, Statement};
 use crate::core::target::Target;
-use crate::core::token::VerifiedToken;
+use crate::core::token::{Keep, VerifiedToken};
 use crate::core::work::Work;
 use crate::exec::admission;
+use crate::exec::ledger::Row;
 use crate::exec::rows::EVENTS_AHEAD;
 use crate::exec::{Check, ParsePool, Running, Settings};
 
@@ -67,6 +70,8 @@ pub struct Sqlite {
 struct Order {
     work: Work,
     limits: Limits,
+    /// What has to hold before a change is kept.
+    keep: Keep,
     /// As the guard judged it, which is what the token is held against.
     judged: Arc<Statement>,
     /// The same from its text alone.
@@ -85,10 +90,6 @@ impl Sqlite {
             target: settings.target,
             parser,
         })
-    }
-
-    pub(super) fn target(&self) -> &Target {
-        &self.target
     }
 
     pub(super) async fn judge(
@@ -145,9 +146,50 @@ impl Sqlite {
         })
     }
 
+    pub(super) async fn run_batch(
+        &self,
+        token: VerifiedToken,
+        statement: Arc<Statement>,
+        cancel: CancellationToken,
+    ) -> Result<Vec<Running>, Refusal> {
+        admission::within(&token, &statement)?;
+        let limits = token.claims().limits.intersect(Limits::MAX);
+        let mut orders = Vec::new();
+        for (part, work) in statement.parts.iter().zip(token.work().statements()) {
+            let parsed = self.parser.parse(Engine::Sqlite, work.text()).await?;
+            admission::counted(Engine::Sqlite, parsed.placeholders, work.params().len())?;
+            orders.push(Order {
+                limits,
+                keep: token.keep(),
+                ceiling: part.effect.max(parsed.effect),
+                explain: parsed.kind == "explain",
+                vacuum: false,
+                judged: Arc::new(part.clone()),
+                parsed,
+                work,
+            });
+        }
+        let stop = Stop::after(limits.time_ms, cancel);
+        let run = if statement.effect == Effect::Read {
+            self.workers
+                .run(Lane::Read, move |desk| batch::read(desk, &orders, &stop))
+                .await
+        } else {
+            self.workers
+                .run(Lane::Change, move |desk| {
+                    batch::change(desk, &orders, &stop)
+                })
+                .await
+        };
+        run?.map_err(|(at, refusal)| match at {
+            Some(at) => in_statement(at, refusal),
+            None => refusal,
+        })
+    }
+
     /// What exactly is to run. The text is parsed once more from the work that the token is for.
     async fn order(&self, token: &VerifiedToken, judged: Arc<Statement>) -> Result<Order, Refusal> {
-        let work = token.work().clone();
+        let work = token.run().clone();
         let parsed = self.parser.parse(Engine::Sqlite, work.text()).await?;
         admission::counted(Engine::Sqlite, parsed.placeholders, work.params().len())?;
         let worse = if judged.effect > parsed.effect {
@@ -158,6 +200,7 @@ impl Sqlite {
         let effect = admission::within(token, worse)?;
         Ok(Order {
             limits: token.claims().limits.intersect(Limits::MAX),
+            keep: token.keep(),
             ceiling: effect,
             explain: parsed.kind == "explain",
             vacuum: parsed.kind == "vacuum",
@@ -186,6 +229,15 @@ impl Sqlite {
             .await
     }
 
+    pub(super) async fn describe(&self, sql: &str) -> Result<Described, Refusal> {
+        let sql = sql.to_owned();
+        let described = self.workers.run(Lane::Read, move |desk| {
+            let stop = Stop::after(CATALOGUE_MS, CancellationToken::new());
+            judge::describe(desk.reader()?, &sql, &stop)
+        });
+        described.await?
+    }
+
     pub(super) async fn reach(&self) -> Result<(), Refusal> {
         let any = "SELECT 1 FROM sqlite_schema LIMIT 1";
         self.catalogue(move |connection| {
@@ -196,6 +248,16 @@ impl Sqlite {
             }
         })
         .await
+    }
+
+    pub(super) async fn ledger(
+        &self,
+        first: Option<&str>,
+        query: &str,
+    ) -> Result<Option<Row>, Refusal> {
+        let (first, query) = (first.map(str::to_owned), query.to_owned());
+        let ask = move |desk: &mut Desk| change::ledger(desk, first.as_deref(), &query);
+        self.workers.run(Lane::Change, ask).await?
     }
 
     pub(super) async fn check(&self) -> Vec<Check> {

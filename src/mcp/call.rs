@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::Caller;
+use crate::broker::{Broker, Caller};
 use crate::core::limits::Limits;
 use crate::core::refusal::{Code, Refusal};
 use crate::mcp::person::{self, Abilities};
-use crate::mcp::tools::{Context, Reply, Tool};
-use crate::mcp::{Server, tasks};
+use crate::mcp::tools::{Context, Reply, capability};
+use crate::mcp::{Called, Server, tasks};
 
 /// The first sign of life, before a client loses patience with a silent HTTP answer.
 const FIRST_HEARTBEAT: Duration = Duration::from_secs(5);
@@ -29,6 +29,11 @@ const FIRST_HEARTBEAT: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// What a call may take beyond the longest statement. The engines stop statements; this stops calls.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// The longest that a call may take: the longest statement, and people who are waited for.
+pub fn longest(broker: &Broker) -> Duration {
+    Duration::from_millis(u64::from(Limits::MAX.time_ms)) + broker.approval_wait + GRACE
+}
 
 /// Makes a call. Refusals are results that the model reads; only an unknown tool is a fault.
 pub(super) async fn call(
@@ -55,7 +60,7 @@ pub(super) async fn reply(
     context: RequestContext<RoleServer>,
     this: bool,
 ) -> Result<Result<Reply, Refusal>, ErrorData> {
-    let tool = Tool::named(&request.name).ok_or_else(|| {
+    let tool = server.named(&request.name).ok_or_else(|| {
         ErrorData::invalid_params(format!("unknown tool: {}", request.name), None)
     })?;
     let cancel = CancellationToken::new();
@@ -88,7 +93,7 @@ pub(super) async fn reply(
 async fn answer(
     server: &Server,
     caller: &Caller,
-    (tool, request, abilities): (Tool, CallToolRequestParams, Abilities),
+    (tool, request, abilities): (Called, CallToolRequestParams, Abilities),
     (protocol, cancel): (&RequestContext<RoleServer>, CancellationToken),
 ) -> Result<Reply, Refusal> {
     let resumed = request.request_state.as_deref().map(person::resumes);
@@ -103,14 +108,22 @@ async fn answer(
         resumed: resumed.transpose()?,
         responses: request.input_responses.as_ref(),
     };
-    let longest = Duration::from_millis(u64::from(Limits::MAX.time_ms));
-    let longest = longest + server.broker.approval_wait + GRACE;
-    let call = tool.call(request.arguments.unwrap_or_default(), context);
-    guarded(tool.name(), longest, Box::pin(call)).await
+    let longest = longest(&server.broker);
+    let arguments = request.arguments.unwrap_or_default();
+    match tool {
+        Called::Own(tool) => {
+            let call = tool.call(arguments, context);
+            guarded(tool.name(), longest, Box::pin(call)).await
+        }
+        Called::Capability(one) => {
+            let call = capability::call(&one, arguments, context);
+            guarded("capability", longest, Box::pin(call)).await
+        }
+    }
 }
 
 /// Waits for a call, but not for ever, and not at the price of the whole server.
-pub(super) async fn guarded<T>(
+pub async fn guarded<T>(
     tool: &'static str,
     longest: Duration,
     call: impl Future<Output = Result<T, Refusal>>,
@@ -163,7 +176,11 @@ async fn heartbeat(context: &RequestContext<RoleServer>, elapsed: Duration) {
 /// The answer twice, as the protocol asks: for programs, and as text for clients that know no
 /// structured content.
 pub(super) fn answered(answer: Value) -> CallToolResult {
-    CallToolResult::structured(answer)
+    // What `CallToolResult::structured` does through a formatter, piece by piece.
+    let text = serde_json::to_string(&answer).unwrap_or_default();
+    let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+    result.structured_content = Some(answer);
+    result
 }
 
 /// A refusal is text alone: an output schema speaks of answers, and a model reads text.

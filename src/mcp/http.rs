@@ -11,9 +11,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
+use axum::serve::ListenerExt as _;
 use futures::StreamExt as _;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -107,7 +108,9 @@ pub async fn serve(server: Server, door: Door) -> std::io::Result<()> {
         .route("/mcp/", any(answer))
         .fallback(nothing_here)
         .with_state(services);
-    axum::serve(listener, app)
+    // An answer is several small writes: each would else wait 40 ms for the acknowledgement of the last.
+    let prompt = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    axum::serve(prompt, app)
         .with_graceful_shutdown(closing.cancelled_owned())
         .await
 }
@@ -190,6 +193,11 @@ impl Keyed {
         response.map(|body| Body::from_stream(body.into_data_stream().take_until(ended)))
     }
 
+    /// Waits until the key is ended.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
     /// Ends every session and every answer.
     pub fn end(&self) {
         self.ended.cancel();
@@ -219,7 +227,7 @@ impl Services {
 }
 
 async fn answer(State(services): State<Arc<Services>>, request: Request) -> Response {
-    match services.of(bearer(&request)) {
+    match services.of(bearer(request.headers())) {
         Some(service) => handled(service, request).await,
         None => unauthorized(),
     }
@@ -267,16 +275,15 @@ async fn greeted(response: Response) -> Response {
 }
 
 async fn nothing_here(State(services): State<Arc<Services>>, request: Request) -> Response {
-    match services.of(bearer(&request)) {
+    match services.of(bearer(request.headers())) {
         Some(_) => StatusCode::NOT_FOUND.into_response(),
         None => unauthorized(),
     }
 }
 
 /// The bearer token of a request; empty where there is none.
-pub fn bearer(request: &Request) -> &str {
-    request
-        .headers()
+pub fn bearer(headers: &HeaderMap) -> &str {
+    headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split_once(' '))
@@ -284,9 +291,12 @@ pub fn bearer(request: &Request) -> &str {
         .map_or("", |(_, token)| token)
 }
 
+/// What is asked of whoever shows no token that counts (RFC 6750, section 3).
+pub const CHALLENGE: &str = "Bearer realm=\"secondkey\"";
+
 /// The answer to whoever shows no token that counts.
 pub fn unauthorized() -> Response {
-    let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"secondkey\"")];
+    let challenge = [(header::WWW_AUTHENTICATE, CHALLENGE)];
     (
         StatusCode::UNAUTHORIZED,
         challenge,

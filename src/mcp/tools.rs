@@ -1,12 +1,16 @@
 //! The tools: one file each, with its parameters, its answer and its call.
 
 mod approval_decide;
+pub mod capability;
 mod describe_table;
 mod health;
-mod list_tables;
+pub mod list_tables;
 mod request;
-mod result_page;
+pub mod result_page;
+pub mod sql_batch;
 pub mod sql_execute;
+pub mod vector_search;
+pub mod vector_upsert;
 mod waiting;
 mod whoami;
 
@@ -36,6 +40,10 @@ use crate::mcp::tasks::Form;
 pub enum Tool {
     /// Open a request's page, for a person.
     ApprovalDecide,
+    /// Call a capability by name.
+    CapabilityCall,
+    /// The capabilities there are.
+    CapabilityList,
     /// One table.
     DescribeTable,
     /// Is everything up?
@@ -46,8 +54,14 @@ pub enum Tool {
     Request,
     /// More rows.
     ResultPage,
+    /// Run several statements at once.
+    SqlBatch,
     /// Run a statement.
     SqlExecute,
+    /// The rows with the nearest vectors.
+    VectorSearch,
+    /// Put in rows with vectors, or change them.
+    VectorUpsert,
     /// Who am I?
     Whoami,
 }
@@ -95,14 +109,19 @@ impl Reply {
 
 impl Tool {
     /// All of them, in the order of the listing.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::ApprovalDecide,
+        Self::CapabilityCall,
+        Self::CapabilityList,
         Self::DescribeTable,
         Self::Health,
         Self::ListTables,
         Self::Request,
         Self::ResultPage,
+        Self::SqlBatch,
         Self::SqlExecute,
+        Self::VectorSearch,
+        Self::VectorUpsert,
         Self::Whoami,
     ];
 
@@ -115,12 +134,17 @@ impl Tool {
     pub fn name(self) -> &'static str {
         match self {
             Self::ApprovalDecide => "approval_decide",
+            Self::CapabilityCall => "capability_call",
+            Self::CapabilityList => "capability_list",
             Self::DescribeTable => "describe_table",
             Self::Health => "health",
             Self::ListTables => "list_tables",
             Self::Request => "request",
             Self::ResultPage => "result_page",
+            Self::SqlBatch => "sql_batch",
             Self::SqlExecute => "sql_execute",
+            Self::VectorSearch => "vector_search",
+            Self::VectorUpsert => "vector_upsert",
             Self::Whoami => "whoami",
         }
     }
@@ -131,6 +155,14 @@ impl Tool {
             Self::ApprovalDecide => self.list::<approval_decide::Args, approval_decide::Output>(
                 true,
                 include_str!("../../tools/approval_decide.md"),
+            ),
+            Self::CapabilityCall => self.list::<capability::CallArgs, capability::Output>(
+                false,
+                include_str!("../../tools/capability_call.md"),
+            ),
+            Self::CapabilityList => self.list::<capability::ListArgs, capability::All>(
+                true,
+                include_str!("../../tools/capability_list.md"),
             ),
             Self::DescribeTable => self
                 .list::<describe_table::Args, crate::core::schema::TableDescription>(
@@ -152,9 +184,21 @@ impl Tool {
                 true,
                 include_str!("../../tools/result_page.md"),
             ),
+            Self::SqlBatch => self.list::<sql_batch::Args, sql_batch::Output>(
+                !writes,
+                include_str!("../../tools/sql_batch.md"),
+            ),
             Self::SqlExecute => self.list::<sql_execute::Args, sql_execute::Output>(
                 !writes,
                 include_str!("../../tools/sql_execute.md"),
+            ),
+            Self::VectorSearch => self.list::<vector_search::Args, sql_batch::Output>(
+                true,
+                include_str!("../../tools/vector_search.md"),
+            ),
+            Self::VectorUpsert => self.list::<vector_upsert::Args, sql_batch::Output>(
+                false,
+                include_str!("../../tools/vector_upsert.md"),
             ),
             Self::Whoami => {
                 self.list::<Nothing, whoami::Whoami>(true, include_str!("../../tools/whoami.md"))
@@ -184,6 +228,8 @@ impl Tool {
     ) -> Result<Reply, Refusal> {
         match self {
             Self::ApprovalDecide => approval_decide::call(parse(arguments)?, context).await,
+            Self::CapabilityCall => capability::call_named(parse(arguments)?, context).await,
+            Self::CapabilityList => Reply::done(&capability::list(&parse(arguments)?, &context)),
             Self::DescribeTable => {
                 Reply::done(&describe_table::call(parse(arguments)?, &context).await?)
             }
@@ -194,7 +240,10 @@ impl Tool {
             Self::ListTables => Reply::done(&list_tables::call(parse(arguments)?, &context).await?),
             Self::Request => request::call(parse(arguments)?, context).await,
             Self::ResultPage => Reply::done(&result_page::call(parse(arguments)?, &context).await?),
+            Self::SqlBatch => sql_batch::call(parse(arguments)?, context).await,
             Self::SqlExecute => sql_execute::call(parse(arguments)?, context).await,
+            Self::VectorSearch => vector_search::call(parse(arguments)?, context).await,
+            Self::VectorUpsert => vector_upsert::call(parse(arguments)?, context).await,
             Self::Whoami => {
                 parse::<Nothing>(arguments)?;
                 Reply::done(&whoami::call(&context).await?)
@@ -203,9 +252,15 @@ impl Tool {
     }
 }
 
-/// What `sql_execute` answers, as JSON.
-pub(super) fn executed(answer: Answer) -> Result<Value, Refusal> {
-    to_json(&sql_execute::Output::from(answer))
+/// What a statement, a batch or a capability answers, as JSON.
+pub fn executed(answer: Answer) -> Result<Value, Refusal> {
+    if answer.report.capability {
+        to_json(&capability::Output::of(answer, None))
+    } else if answer.report.parts.is_empty() {
+        sql_execute::Output::from(answer).into_json()
+    } else {
+        to_json(&sql_batch::Output::from(answer))
+    }
 }
 
 /// What `request` answers to whoever waited, as JSON.
@@ -233,7 +288,7 @@ fn parse<A: DeserializeOwned>(arguments: JsonObject) -> Result<A, Refusal> {
 
 /// An error of `serde_json` without the value that it quotes: `invalid type: string "x", expected
 /// u32` becomes `invalid type: string, expected u32`.
-fn without_value(error: &str) -> String {
+pub fn without_value(error: &str) -> String {
     let quoting = ["invalid type: ", "invalid value: ", "invalid length "];
     if !quoting.iter().any(|start| error.starts_with(start)) {
         return error.to_owned();

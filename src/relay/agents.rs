@@ -1,15 +1,18 @@
 //! Agents: proven by their key, then asked.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use futures::{SinkExt as _, StreamExt as _};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_tungstenite::tungstenite::{Error as Broken, Message, Utf8Bytes};
 
 use crate::broker::fleet::{Connected, Fleet};
 use crate::core::audit::{Draft, EventKind};
@@ -18,7 +21,9 @@ use crate::core::ids::AgentId;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::target::TargetName;
 use crate::ids::random;
-use crate::relay::Relay;
+use crate::relay::address::Peer;
+use crate::relay::socket::{Socket as WebSocket, Upgrade, widened};
+use crate::relay::{Relay, Workspace};
 use crate::store::members::Joined;
 use crate::wire::VERSION;
 use crate::wire::fleet::{
@@ -31,6 +36,8 @@ use crate::wire::hello::Spoken;
 const HELLO: Duration = Duration::from_secs(10);
 /// How long a message may take to be written.
 const WRITE: Duration = Duration::from_secs(30);
+/// For how long refusals of one address are summed up.
+const MINUTE: Duration = Duration::from_mins(1);
 /// An agent that says nothing for so long is gone.
 const SILENCE: Duration = Duration::from_secs(20);
 
@@ -38,31 +45,64 @@ const SILENCE: Duration = Duration::from_secs(20);
 type Ended = Result<(), Refusal>;
 
 /// Takes an agent's connection.
-pub(super) async fn dialed(State(relay): State<Arc<Relay>>, upgrade: WebSocketUpgrade) -> Response {
-    let Ok(stranger) = Arc::clone(&relay.strangers).try_acquire_owned() else {
+pub(super) async fn dialed(
+    State(relay): State<Arc<Relay>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    upgrade: Upgrade,
+) -> Response {
+    let Some(stranger) = relay.strangers.place(peer) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    let upgrade = upgrade
-        .max_message_size(LONGEST_OF_AGENT)
-        .max_frame_size(LONGEST_OF_AGENT);
-    upgrade.on_upgrade(async move |mut socket| {
-        let greeted = timeout(HELLO, greet(&relay, &mut socket)).await;
-        let greeted = greeted.unwrap_or_else(|_| Err(malformed("it did not come in time")));
-        drop(stranger);
-        match greeted {
-            Ok(Some((agent, ready))) => serve(&relay, socket, (agent, ready)).await,
+    upgrade.serve(async move |mut socket| {
+        let until = Instant::now() + HELLO;
+        let late = || malformed("it did not come in time");
+        let hello = timeout_at(until, hear_hello(&mut socket)).await;
+        let hello = match hello.unwrap_or_else(|_| Err(late())) {
+            Ok(hello) => hello,
+            Err(refusal) => {
+                let first = Arc::clone(relay.hall.first());
+                return turn_away((&relay, &first), socket, (peer, refusal)).await;
+            }
+        };
+        let workspace = relay.hall.meant(hello.relay);
+        let here = (&*relay, &*workspace);
+        let proven = timeout_at(until, prove(&workspace, &mut socket, hello)).await;
+        let proven = match proven.unwrap_or_else(|_| Err(late())) {
+            Ok(proven) => proven,
+            Err(refusal) => return turn_away(here, socket, (peer, refusal)).await,
+        };
+        stranger.was_an_agents();
+        let mut socket = widened(socket).await;
+        let learned = learn(&workspace, &mut socket, &proven);
+        let learned = timeout_at(until, learned).await;
+        match learned.unwrap_or_else(|_| Err(late())) {
+            Ok(Some(ready)) => serve(here, (socket, peer), (proven, ready)).await,
             // It has joined, and comes back when it is ready to work.
             Ok(None) => {}
-            Err(refusal) => turn_away(&relay, socket, refusal).await,
+            Err(refusal) => turn_away(here, socket, (peer, refusal)).await,
         }
     })
 }
 
-/// Who it is and what it serves; nothing for one that leaves after it has joined.
-async fn greet(relay: &Relay, socket: &mut WebSocket) -> Result<Option<(AgentId, Ready)>, Refusal> {
-    let hello = hear_hello(socket).await?;
+/// An agent that has proven its key.
+struct Proven {
+    agent: AgentId,
+    /// The names of targets that it may serve.
+    may_serve: BTreeSet<TargetName>,
+    /// Its own key.
+    key: Hex32,
+    /// The relay's key, as it was proven to it.
+    met: Hex32,
+}
+
+/// Which agent it is.
+async fn prove(
+    workspace: &Workspace,
+    socket: &mut WebSocket,
+    hello: Hello,
+) -> Result<Proven, Refusal> {
     let nonce = random().map_err(|_| Refusal::new(Code::Internal, "no randomness"))?;
-    let keys = relay.state.token_keys()?;
+    let keys = workspace.state.token_keys()?;
     let handshake = Handshake {
         agent: &hello.agent,
         agent_key: hello.key,
@@ -74,6 +114,11 @@ async fn greet(relay: &Relay, socket: &mut WebSocket) -> Result<Option<(AgentId,
         key: handshake.relay_key,
         nonce: handshake.relay_nonce,
         signature: keys.signer.prove(&handshake),
+        follows: if hello.relay == Some(handshake.relay_key) {
+            Vec::new()
+        } else {
+            workspace.state.successions()?.to_vec()
+        },
     };
     say(socket, &FromRelay::Challenge(challenge)).await?;
     let Some(FromAgent::Proof(proof)) = hear(socket, LONGEST_STRANGER).await? else {
@@ -82,13 +127,32 @@ async fn greet(relay: &Relay, socket: &mut WebSocket) -> Result<Option<(AgentId,
     if !handshake.is_signed(Side::Agent, &proof.signature) {
         return Err(unknown());
     }
-    let may_serve = admit(relay, (&hello, &proof), &handshake).await?;
-    let workspace = relay.state.log().workspace().to_owned();
-    say(socket, &FromRelay::Welcome { workspace }).await?;
+    let may_serve = admit(workspace, (&hello, &proof), &handshake).await?;
+    let met = handshake.relay_key;
+    Ok(Proven {
+        agent: hello.agent,
+        may_serve,
+        key: hello.key,
+        met,
+    })
+}
+
+/// What it serves; nothing for one that leaves after it has joined.
+async fn learn(
+    workspace: &Workspace,
+    socket: &mut WebSocket,
+    Proven {
+        agent, may_serve, ..
+    }: &Proven,
+) -> Result<Option<Ready>, Refusal> {
+    let welcome = FromRelay::Welcome {
+        workspace: workspace.state.log().workspace().to_owned(),
+    };
+    say(socket, &welcome).await?;
     match hear(socket, LONGEST_READY).await? {
         Some(FromAgent::Ready(ready)) if ready.targets.len() <= MOST_TARGETS => {
-            check_served(&hello.agent, &ready, &may_serve)?;
-            Ok(Some((hello.agent, ready)))
+            check_served(agent, &ready, may_serve)?;
+            Ok(Some(ready))
         }
         Some(_) => Err(malformed("it does not say what it serves")),
         None => Ok(None),
@@ -98,11 +162,11 @@ async fn greet(relay: &Relay, socket: &mut WebSocket) -> Result<Option<(AgentId,
 /// A member by its key, or somebody who becomes one by a join token.
 /// Gives the names of targets that it may serve.
 async fn admit(
-    relay: &Relay,
+    workspace: &Workspace,
     (hello, proof): (&Hello, &Proof),
     handshake: &Handshake<'_>,
 ) -> Result<BTreeSet<TargetName>, Refusal> {
-    let members = &relay.members;
+    let members = &workspace.members;
     if members.member(&hello.agent).await?.is_none() {
         let join = proof.join.as_ref().ok_or_else(unknown)?;
         let key = members.invited(&join.token).await?.ok_or_else(unknown)?;
@@ -168,35 +232,72 @@ async fn hear_hello(socket: &mut WebSocket) -> Result<Hello, Refusal> {
     }
 }
 
-async fn turn_away(relay: &Relay, mut socket: WebSocket, refusal: Refusal) {
-    let draft = Draft::new(relay.state.now(), EventKind::AgentRefused).refusal(&refusal);
-    if let Err(error) = relay.state.log().append(draft).await {
-        tracing::error!(%error, "an agent that was turned away could not be recorded");
+/// Says why, and puts the first of a minute and an address on record; the others are summed up.
+async fn turn_away(
+    (relay, workspace): (&Relay, &Workspace),
+    mut socket: WebSocket,
+    (peer, refusal): (IpAddr, Refusal),
+) {
+    if let Some(address) = relay.strangers.turned_away(peer, refusal.code) {
+        let draft = Draft::new(workspace.state.now(), EventKind::AgentRefused).refusal(&refusal);
+        let draft = draft.text("address", &address);
+        if let Err(error) = workspace.state.log().append(draft).await {
+            tracing::error!(%error, "an agent that was turned away could not be recorded");
+        }
     }
     drop(say(&mut socket, &FromRelay::Refused(refusal)).await);
     drop(socket.send(Message::Close(None)).await);
 }
 
+/// Puts on record how many were turned away, once a minute and at the end: in the log of the relay's first
+/// workspace, since who has proven nothing is of none.
+pub(super) async fn sum_up(relay: Arc<Relay>) {
+    loop {
+        let first = relay.hall.first();
+        let ends = timeout(MINUTE, relay.closing.cancelled()).await.is_ok();
+        for ((address, code), count) in relay.strangers.further() {
+            let draft = Draft::new(first.state.now(), EventKind::AgentRefused).code(code);
+            let draft = draft.text("address", &address).number("further", count);
+            first.state.log().append_soon(draft);
+        }
+        if ends {
+            return;
+        }
+    }
+}
+
 /// Serves one agent, to the end of its connection.
-async fn serve(relay: &Relay, mut socket: WebSocket, (agent, ready): (AgentId, Ready)) {
+async fn serve(
+    (relay, workspace): (&Relay, &Workspace),
+    (mut socket, peer): (WebSocket, IpAddr),
+    (
+        Proven {
+            agent, key, met, ..
+        },
+        ready,
+    ): (Proven, Ready),
+) {
     let served = serde_json::to_string(&ready.targets).unwrap_or_default();
-    let draft = Draft::new(relay.state.now(), EventKind::AgentConnected).agent(&agent);
+    let draft = Draft::new(workspace.state.now(), EventKind::AgentConnected).agent(&agent);
     let draft = draft.number("targets", ready.targets.len() as u64);
-    let connected = match relay.fleet.connect(&agent, (ready.targets, ready.slots)) {
+    let connected = match workspace
+        .fleet
+        .connect((&agent, key), (ready.targets, ready.slots))
+    {
         Ok(connected) => connected,
-        Err(refusal) => return turn_away(relay, socket, refusal).await,
+        Err(refusal) => return turn_away((relay, workspace), socket, (peer, refusal)).await,
     };
     let (connected, outgoing) = connected;
-    let ended = match relay.state.log().append(draft).await {
-        Ok(_) => match relay.members.seen(&agent, served).await {
-            Ok(()) => talk(relay, &mut socket, (&connected, outgoing)).await,
+    let ended = match workspace.state.log().append(draft).await {
+        Ok(_) => match workspace.members.seen(&agent, served).await {
+            Ok(()) => talk(workspace, (&mut socket, met), (&connected, outgoing)).await,
             Err(refusal) => Err(refusal),
         },
         Err(error) => Err(error.into()),
     };
-    relay.fleet.disconnect(&connected).await;
-    let draft = Draft::new(relay.state.now(), EventKind::AgentDisconnected).agent(&agent);
-    relay.state.log().append_soon(match &ended {
+    workspace.fleet.disconnect(&connected).await;
+    let draft = Draft::new(workspace.state.now(), EventKind::AgentDisconnected).agent(&agent);
+    workspace.state.log().append_soon(match &ended {
         Ok(()) => draft,
         Err(refusal) => draft.refusal(refusal),
     });
@@ -207,15 +308,18 @@ async fn serve(relay: &Relay, mut socket: WebSocket, (agent, ready): (AgentId, R
 }
 
 async fn talk(
-    relay: &Relay,
-    socket: &mut WebSocket,
+    workspace: &Workspace,
+    (socket, mut key): (&mut WebSocket, Hex32),
     (connected, mut outgoing): (&Arc<Connected>, mpsc::Receiver<FromRelay>),
 ) -> Ended {
     let mut heard = Instant::now();
     loop {
         tokio::select! {
             message = outgoing.recv() => match message {
-                Some(message) => say(socket, &message).await?,
+                Some(message) => {
+                    follow(workspace, socket, &mut key).await?;
+                    say(socket, &message).await?;
+                }
                 None => return Ok(()),
             },
             message = hear(socket, LONGEST_OF_AGENT) => {
@@ -223,7 +327,7 @@ async fn talk(
                 match message? {
                     None => return Ok(()),
                     Some(FromAgent::Beat { sent_ms }) => {
-                        let now_ms = relay.state.now().unix_ms();
+                        let now_ms = workspace.state.now().unix_ms();
                         connected.clock_is(sent_ms.saturating_sub(now_ms));
                         say(socket, &FromRelay::Beaten { sent_ms, now_ms }).await?;
                     }
@@ -237,6 +341,17 @@ async fn talk(
             () = connected.gone.cancelled() => return Ok(()),
         }
     }
+}
+
+/// Says that orders are signed by another key now, where they are: before the first of them.
+async fn follow(workspace: &Workspace, socket: &mut WebSocket, key: &mut Hex32) -> Ended {
+    let now = workspace.state.token_keys()?.signer.public();
+    if now != *key {
+        let chain = workspace.state.successions()?.to_vec();
+        say(socket, &FromRelay::Follows { chain }).await?;
+        *key = now;
+    }
+    Ok(())
 }
 
 async fn say(socket: &mut WebSocket, what: &FromRelay) -> Result<(), Refusal> {
@@ -258,18 +373,18 @@ async fn hear(socket: &mut WebSocket, longest: usize) -> Result<Option<FromAgent
         .map_err(|_| malformed("it is not of this version"))
 }
 
-async fn hear_text(
-    socket: &mut WebSocket,
-    longest: usize,
-) -> Result<Option<axum::extract::ws::Utf8Bytes>, Refusal> {
+async fn hear_text(socket: &mut WebSocket, longest: usize) -> Result<Option<Utf8Bytes>, Refusal> {
     loop {
-        match socket.recv().await {
+        match socket.next().await {
+            Some(Err(Broken::Capacity(_))) => {
+                return Err(malformed("it is too long, or not text"));
+            }
             None | Some(Err(_) | Ok(Message::Close(_))) => return Ok(None),
             Some(Ok(Message::Text(text))) if text.len() <= longest => return Ok(Some(text)),
             Some(Ok(Message::Text(_) | Message::Binary(_))) => {
                 return Err(malformed("it is too long, or not text"));
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
         }
     }
 }

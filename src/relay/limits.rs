@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::core::quota::{Allowance, Bucket};
+use crate::relay::rest::problem::MEDIA;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -60,15 +61,22 @@ impl Meter {
         Err((name, Box::new(self.told(refused(name, seconds(wait))))))
     }
 
-    /// The answer with what is left, whose bytes are counted as they are fetched.
+    /// The answer with what is left. Its bytes are counted at once where their number is known, and else as they
+    /// are fetched.
     pub(super) fn counted(self: &Arc<Self>, response: Response) -> Response {
+        if let Some(bytes) = response.body().size_hint().exact() {
+            self.count(bytes);
+            return self.told(response);
+        }
         let meter = Arc::clone(self);
-        let count = move |bytes: &Bytes| {
-            let now = meter.now_us();
-            meter.lock().bytes.take(now, bytes.len() as u64);
-        };
+        let count = move |bytes: &Bytes| meter.count(bytes.len() as u64);
         let counted = |body: Body| body.into_data_stream().inspect_ok(count).boxed();
         self.told(response.map(|body| Body::from_stream(counted(body))))
+    }
+
+    fn count(&self, bytes: u64) {
+        let now = self.now_us();
+        self.lock().bytes.take(now, bytes);
     }
 
     fn told(&self, mut response: Response) -> Response {
@@ -109,14 +117,31 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
+/// The answer to whoever opens one more session than a key may have.
+pub(super) fn too_many_sessions(most: usize) -> Response {
+    let problem = json!({
+        "type": PROBLEM,
+        "title": "A quota of this API key is used up",
+        "detail": format!("This key has {most} sessions open, and may have no more; end some of them (DELETE), or wait until idle ones lapse."),
+        "violated-policies": ["sessions"],
+    });
+    let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+    let mut response =
+        (StatusCode::TOO_MANY_REQUESTS, kind, format!("{problem}\n")).into_response();
+    put(response.headers_mut(), header::RETRY_AFTER, "60");
+    response
+}
+
 fn refused(policy: &str, wait: u64) -> Response {
     let problem = json!({
         "type": PROBLEM,
         "title": "A quota of this API key is used up",
+        "status": StatusCode::TOO_MANY_REQUESTS.as_u16(),
+        "code": "quota_exceeded",
         "detail": format!("The {policy} of a minute are used up; try again in {wait} seconds."),
         "violated-policies": [policy],
     });
-    let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+    let kind = [(header::CONTENT_TYPE, MEDIA)];
     let mut response =
         (StatusCode::TOO_MANY_REQUESTS, kind, format!("{problem}\n")).into_response();
     put(

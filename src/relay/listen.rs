@@ -5,10 +5,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -16,8 +17,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
+use crate::relay::address::Peer;
 use crate::relay::certificates::Certificates;
-use crate::relay::{Relay, metrics, router};
+use crate::relay::crowd::{Crowd, Guest};
+use crate::relay::patient::Patient;
+use crate::relay::{Relay, agents, metrics, router};
 
 /// Connections at the same time.
 const CONNECTIONS: usize = 4_096;
@@ -32,6 +36,14 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long to wait after the system gave no connection.
 const BREATH: Duration = Duration::from_millis(100);
 
+/// How many are told at the same time that there is no place, and for how long.
+const GOODBYES: usize = 32;
+const GOODBYE: Duration = Duration::from_secs(1);
+/// What an address that has too many connections is told, where no TLS has to be agreed on first.
+const CROWDED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n\
+    Retry-After: 10\r\nConnection: close\r\nContent-Length: 45\r\n\r\n\
+    too many connections are open from your side\n";
+
 /// Where connections come in, and what they meet.
 struct Door {
     listener: TcpListener,
@@ -39,6 +51,8 @@ struct Door {
     certificates: Option<Arc<Certificates>>,
     /// How many there may be at the same time.
     most: usize,
+    /// How many from one address, but for these.
+    crowd: Crowd,
     closing: CancellationToken,
 }
 
@@ -47,6 +61,7 @@ struct Door {
 pub async fn serve(relay: Arc<Relay>, listener: TcpListener, numbers: Option<TcpListener>) {
     let closing = relay.closing.clone();
     tokio::spawn(Arc::clone(&relay).watch());
+    let summing_up = tokio::spawn(agents::sum_up(Arc::clone(&relay)));
     if let Some(certificates) = &relay.certificates {
         tokio::spawn(Arc::clone(certificates).watch(closing.clone()));
     }
@@ -56,6 +71,7 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, numbers: Option<Tcp
             router: metrics::router(Arc::clone(&relay)),
             certificates: None,
             most: MONITORS,
+            crowd: Crowd::new(MONITORS, Vec::new()),
             closing: closing.clone(),
         }));
     }
@@ -64,30 +80,47 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, numbers: Option<Tcp
         router: router(Arc::clone(&relay)),
         certificates: relay.certificates.clone(),
         most: CONNECTIONS,
+        crowd: Crowd::new(relay.per_address, relay.proxies.clone()),
         closing,
     })
     .await;
-    relay.clients.end_all();
+    drop(summing_up.await);
+    relay.hall.end().await;
 }
 
 /// Takes what comes.
 async fn taken(door: Door) {
     let room = Arc::new(Semaphore::new(door.most));
+    let goodbyes = Arc::new(Semaphore::new(GOODBYES));
     loop {
         let accepted = tokio::select! {
             accepted = door.listener.accept() => accepted,
             () = door.closing.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
                     continue;
                 };
-                let (router, closing) = (door.router.clone(), door.closing.clone());
+                let Some(guest) = door.crowd.enter(peer.ip()) else {
+                    if door.certificates.is_none()
+                        && let Ok(place) = Arc::clone(&goodbyes).try_acquire_owned()
+                    {
+                        tokio::spawn(async move {
+                            drop(timeout(GOODBYE, turn_away(stream)).await);
+                            drop(place);
+                        });
+                    }
+                    continue;
+                };
+                let router = door.router.clone().layer(Extension(Peer(peer.ip())));
+                let closing = door.closing.clone();
                 let tls = door.certificates.as_ref();
                 let tls = tls.map(|certificates| certificates.acceptor());
                 tokio::spawn(async move {
-                    if let Err(error) = connection((router, closing), (stream, tls), place).await {
+                    if let Err(error) =
+                        connection((router, closing), (stream, tls), (place, guest)).await
+                    {
                         tracing::debug!(%error, "a connection ended");
                     }
                 });
@@ -105,12 +138,23 @@ async fn taken(door: Door) {
     }
 }
 
+/// Says that there is no place, and waits until that was taken: closing a connection with unread words on it
+/// would throw ours away.
+async fn turn_away(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(CROWDED).await?;
+    stream.shutdown().await?;
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
 async fn connection(
     (router, closing): (Router, CancellationToken),
     (stream, tls): (TcpStream, Option<TlsAcceptor>),
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Guest),
 ) -> io::Result<()> {
     drop(stream.set_nodelay(true));
+    let stream = Patient::new(stream);
     let stream = match tls {
         None => Either::Left(stream),
         Some(tls) => {

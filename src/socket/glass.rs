@@ -4,13 +4,14 @@
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::submit::{Answer, SqlAsk};
+use crate::broker::people::{APPROVERS, find, kept};
+use crate::broker::submit::{Answer, Ask, Wanted};
 use crate::broker::{Caller, approvals, break_glass, requests};
 use crate::core::approval::Purpose;
 use crate::core::ids::RequestId;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::Status;
-use crate::socket::people::{APPROVERS, approves, find, kept, person};
+use crate::socket::people::{approves, person};
 use crate::socket::serve::Serving;
 use crate::system::Peer;
 use crate::wire::people::Reply;
@@ -26,15 +27,15 @@ pub(super) async fn file(
     (sql, params): (String, Vec<Value>),
     (target, reason): (Option<String>, String),
 ) -> Result<Reply, Refusal> {
-    let ask = SqlAsk {
-        sql,
-        params,
+    let ask = Ask {
+        what: Wanted::Sql { text: sql, params },
         target,
         reason: Some(reason),
         max_rows: None,
         timeout_ms: None,
+        key: None,
     };
-    let caller = Caller::of(person(peer));
+    let caller = Caller::of(person(serving, peer).principal());
     let broker = &serving.broker;
     if let Err(refusal) = may_file(serving, peer, &caller).await {
         break_glass::turn_away(broker, &caller, &refusal).await?;
@@ -59,7 +60,7 @@ async fn may_file(serving: &Serving, peer: &Peer, caller: &Caller) -> Result<(),
 
 /// Runs what is signed. A read ends with its caller; anything above goes on without them.
 pub(super) async fn run(serving: &Serving, peer: &Peer, id: &RequestId) -> Result<Reply, Refusal> {
-    let caller = Caller::of(person(peer));
+    let caller = Caller::of(person(serving, peer).principal());
     let request = find(&serving.state, id).await?;
     let asked = request.asked();
     if asked.purpose != Purpose::BreakGlass || asked.requester != caller.principal {

@@ -18,6 +18,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_requests.sql"),
     include_str!("migrations/0003_notices.sql"),
     include_str!("migrations/0004_break_glass.sql"),
+    include_str!("migrations/0005_reports.sql"),
+    include_str!("migrations/0006_capabilities.sql"),
 ];
 
 /// Opens the database. Every connection is made here, so that all of them wait in the same way.
@@ -177,5 +179,7 @@ mod tests {
         "d237d7555b771e1712c0e89d572bd213ebecc9e762fda3661486f25a91ba080c",
         "6ced7d367ac590641ce79c5bf55fa38692ed1c1c90caa1b9dd00e21d7da88471",
         "97f4b3e5e9fea05d66c8f86d9757e2cfad63b96e7059bdb272bf8eeb8819c5eb",
+        "dd195aff0f7307413a5bb9c7ff25765bc38320159ce607b7b7faf69d92429540",
+        "4169c9fe4d6359f1eaaee6bd341fd8b8bc8c54ad4f1072bdc966542f256da3f5",
     ];
 }

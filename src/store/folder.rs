@@ -157,6 +157,17 @@ pub(super) fn create_private(path: &Path, content: &[u8]) -> Result<bool, StoreE
     Ok(true)
 }
 
+/// Puts a file with this content, which nobody else can read, in the place of one, at once.
+pub(super) fn replace_private(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    // Left by a process that died meanwhile.
+    drop(std::fs::remove_file(&new));
+    create_private(&new, content)?;
+    std::fs::rename(&new, path).map_err(|error| StoreError::io("replace", path, &error))
+}
+
 /// Reads a file that only its owner can read.
 pub(super) fn read_private(path: &Path) -> Result<String, StoreError> {
     refuse_if_open(path)?;

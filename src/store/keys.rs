@@ -4,7 +4,8 @@
 //! `keys/<kind>-<number>.pem` is a private key (PKCS#8); the highest number is the current one. When
 //! a key is replaced, its private half is deleted and its public half stays: a token key as
 //! `token-<number>.until-<unix ms>.pub` until the last token it can have signed has expired, an audit
-//! key as `audit-<number>.pub` for good.
+//! key as `audit-<number>.pub` for good. `token-<number>.next` is what the token key of that number has signed of
+//! the one that followed it.
 
 mod files;
 
@@ -14,6 +15,9 @@ use std::time::SystemTime;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use crate::core::ids::AgentId;
+#[cfg(doc)]
+use crate::core::succession::MOST_STEPS;
+use crate::core::succession::Succession;
 use crate::core::time::{Clock, Timestamp};
 use crate::core::token::sign::key_id;
 use crate::core::token::{Signer, TOKEN_LIFE_MS, Verifier};
@@ -24,7 +28,7 @@ use files::{KeyFiles, Retired};
 pub(super) use files::{agent_id, random};
 
 /// How long a replaced token key is accepted: the life of a token and a minute for its way.
-const OVERLAP_MS: i64 = TOKEN_LIFE_MS + 60_000;
+pub(super) const OVERLAP_MS: i64 = TOKEN_LIFE_MS + 60_000;
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -150,12 +154,20 @@ fn retire_all_but_current(
         if Some(*number) != current {
             let until = match files.kind {
                 KeyKind::Audit => None,
-                KeyKind::Token => Some(now.plus_ms(OVERLAP_MS)),
+                KeyKind::Token => {
+                    files::succeed(folder, (*number, path), &files.current()?.verifying_key())?;
+                    Some(now.plus_ms(OVERLAP_MS))
+                }
             };
             files::retire(folder, files.kind, (*number, path), until)?;
         }
     }
     Ok(())
+}
+
+/// What each token key has signed of the one after it, the newest [`MOST_STEPS`] of them.
+pub(super) fn successions(folder: &Folder) -> Result<Vec<Succession>, StoreError> {
+    files::successions(folder)
 }
 
 /// The secret that the salts of commitments come from.

@@ -5,6 +5,7 @@
 //! read inside that transaction, because other processes append to the same file. A keeper thread
 //! syncs, signs heads and tidies up.
 
+mod past;
 pub mod reading;
 
 mod deeds;
@@ -29,6 +30,7 @@ use crate::store::folder::Folder;
 use crate::store::notices::{Leased, Step};
 use crate::store::requests::RequestError;
 
+pub use past::{Past, PastEnd};
 pub use reading::{Filter, Lines, Record, Report, Select};
 
 pub(super) use deeds::Deed;

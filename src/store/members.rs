@@ -6,6 +6,7 @@
 
 mod agents;
 mod api_keys;
+mod principals;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,8 @@ use ring::hmac;
 use rusqlite::Connection;
 
 pub use agents::{Joined, Member};
-pub use api_keys::{ApiKey, Holder, Issued, Wanted};
+pub use api_keys::{ApiKey, Holder, Issued, Wanted, key_id};
+pub use principals::Known;
 
 use crate::core::refusal::Refusal;
 use crate::core::time::Clock;
@@ -24,12 +26,13 @@ use crate::store::keys::{self, random};
 use crate::store::{State, folder};
 
 /// The migrations, the oldest first: after the first the format is 1, and so on.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("members/0001.sql"),
     include_str!("members/0002.sql"),
+    include_str!("members/0003.sql"),
 ];
 /// The format of the file.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// The members of one relay. Clones share the connection.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use serde_json::Value;
 
 use crate::broker::requests::{self, Shown};
-use crate::core::approval::{Document, Purpose};
+use crate::core::approval::{Document, Part, Purpose};
 use crate::core::ids::RequestId;
 use crate::core::policy::{Progress, Requirement};
 use crate::core::principal::Principal;
@@ -45,9 +45,10 @@ struct RequestPage {
     because: String,
     break_glass: bool,
     purpose: &'static str,
-    statement: Text,
+    statements: Vec<Statement>,
+    /// That of a capability, or why it is not shown.
+    behind: Option<Result<Text, String>>,
     size: String,
-    values: Vec<Parameter>,
     values_gone: bool,
     reads: Vec<String>,
     writes: Vec<String>,
@@ -62,6 +63,14 @@ struct RequestPage {
     times: Vec<(&'static str, When)>,
     timeline: Vec<Moment>,
     document: String,
+}
+
+/// One statement with its values; of a batch each of them.
+struct Statement {
+    /// Which of how many, and what it can do; empty for one alone.
+    heading: String,
+    text: Text,
+    values: Vec<Parameter>,
 }
 
 /// One value.
@@ -199,11 +208,9 @@ fn build(site: &Site, frame: Frame, shown: &Shown, timeline: Vec<Moment>) -> Req
         because: line(&document.because),
         break_glass: document.purpose == Purpose::BreakGlass,
         purpose: words::purpose(document.purpose),
-        statement: Text {
-            pieces: highlight::statement(document.engine, &document.statement),
-        },
-        size: size(&document.statement),
-        values: parameters(shown),
+        statements: statements(shown),
+        behind: behind(site, document),
+        size: size(document),
         values_gone: document.params.is_some() && shown.values.is_none(),
         reads: document.reads.iter().map(|name| line(name)).collect(),
         writes: document.writes.iter().map(|name| line(name)).collect(),
@@ -227,15 +234,58 @@ pub(super) fn values_missing(shown: &Shown) -> bool {
     shown.request.status().needs_values() && shown.values.is_none()
 }
 
-fn size(statement: &str) -> String {
-    let lines = statement.lines().count();
-    let characters = statement.chars().count();
+fn size(document: &Document) -> String {
+    let texts = document.texts();
+    let lines: usize = texts.iter().map(|text| text.lines().count()).sum();
+    let characters: usize = texts.iter().map(|text| text.chars().count()).sum();
     let plural = if lines == 1 { "" } else { "s" };
-    format!("{lines} line{plural}, {characters} characters, shown in full")
+    let said = format!("{lines} line{plural}, {characters} characters, shown in full");
+    match document.parts.len() {
+        0 => said,
+        count => format!("{count} statements, which all stand or none does; {said}"),
+    }
 }
 
-fn parameters(shown: &Shown) -> Vec<Parameter> {
-    let values = shown.values.iter().flat_map(|values| &values.params);
+fn statements(shown: &Shown) -> Vec<Statement> {
+    let document = &shown.document;
+    let text = |statement: &str| Text {
+        pieces: highlight::statement(document.engine, statement),
+    };
+    let values = shown
+        .values
+        .as_ref()
+        .map_or(&[][..], |values| &values.params);
+    if document.parts.is_empty() {
+        return vec![Statement {
+            heading: String::new(),
+            text: text(&document.shown_statement()),
+            values: parameters(values),
+        }];
+    }
+    let count = document.parts.len();
+    let one = |(at, part): (usize, &Part)| {
+        let own = values.get(at).and_then(Value::as_array);
+        let what = line(&format!("{}, {} {}", part.kind, part.effect, part.because));
+        Statement {
+            heading: format!("Statement {} of {count}: {}", at + 1, what.trim_end()),
+            text: text(&part.statement),
+            values: own.map_or_else(Vec::new, |own| parameters(own)),
+        }
+    };
+    document.parts.iter().enumerate().map(one).collect()
+}
+
+/// The statement of a capability, by the agent's own file of the bundle that is meant.
+fn behind(site: &Site, document: &Document) -> Option<Result<Text, String>> {
+    document.capability.as_ref()?;
+    let found = site.statement_behind(document);
+    let text = |statement: String| Text {
+        pieces: highlight::statement(document.engine, &statement),
+    };
+    Some(found.map(text).map_err(|why| line(&why.message)))
+}
+
+fn parameters(values: &[Value]) -> Vec<Parameter> {
     let parameter = |(number, value): (usize, &Value)| Parameter {
         number,
         kind: match value {

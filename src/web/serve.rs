@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -100,7 +101,8 @@ async fn serve(
         let app = router(site.clone());
         let stop = stop.clone();
         async move {
-            let ended = axum::serve(listener, app)
+            let prompt = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+            let ended = axum::serve(prompt, app)
                 .with_graceful_shutdown(stop.clone().cancelled_owned())
                 .await;
             // One door does not stay open without the other.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::broker::statements::{ByTarget, statement_behind};
+use crate::core::approval::Document;
 use crate::core::level::Level;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::refusal::{Code, Refusal};
@@ -25,17 +27,26 @@ struct Inner {
     sessions: Sessions,
     port: u16,
     os_user: String,
+    /// The agent's own files, where it is in this process.
+    capabilities: ByTarget,
 }
 
 impl Site {
     /// The site of a state folder. `os_user` is who is taken to sit in front of it, for the name that
     /// is proposed with a key; nothing is decided by it. `level` is said at the foot of each page.
-    pub fn new(state: State, port: u16, os_user: &str, level: Level) -> Result<Self, StoreError> {
+    /// The statements of `capabilities` are shown to whoever decides about a call.
+    pub fn new(
+        (state, capabilities): (State, ByTarget),
+        port: u16,
+        os_user: &str,
+        level: Level,
+    ) -> Result<Self, StoreError> {
         let inner = Inner {
             sessions: Sessions::new(&state.page_secret()?, port, level),
             state,
             port,
             os_user: os_user.to_owned(),
+            capabilities,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -45,6 +56,11 @@ impl Site {
     /// The state folder.
     pub fn state(&self) -> &State {
         &self.inner.state
+    }
+
+    /// The statement behind a call of a capability; an error where it is not known here.
+    pub(super) fn statement_behind(&self, document: &Document) -> Result<String, Refusal> {
+        statement_behind(&self.inner.capabilities, document)
     }
 
     /// The port.

@@ -1,7 +1,7 @@
 //! What a relay and an agent that dialed it say to each other: one JSON object in each WebSocket message.
 //!
 //! ```text
-//! agent -> {"hello":{"secondkey":1,"agent":"agt_...","key":"...","nonce":"...","program":"0.1.0"}}
+//! agent -> {"hello":{"secondkey":1,"agent":"agt_...","key":"...","nonce":"...","program":"0.1.0","relay":"..."}}
 //! relay -> {"challenge":{"key":"...","nonce":"...","signature":"..."}}      the agent knows this key, or leaves
 //! agent -> {"proof":{"signature":"...","join":null}}                        that it has a join token, the first time
 //! relay -> {"welcome":{"workspace":"local"}}
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::core::approval::{Backing, Purpose};
+use crate::core::capability::Offer;
 use crate::core::engine::Engine;
 use crate::core::handshake::Hex32;
 use crate::core::ids::{AgentId, HandleId, RequestId, TokenId};
@@ -30,8 +31,9 @@ use crate::core::report::{PageOfRows, Report};
 use crate::core::request::Ending;
 use crate::core::schema::{TableDescription, TableSummary};
 use crate::core::statement::{Effect, Statement};
+use crate::core::succession::Succession;
 use crate::core::target::{Target, TargetName};
-use crate::core::work::{Salt, Work};
+use crate::core::work::{Digest, Salt, Work};
 use crate::wire::{Answer, VERSION};
 
 /// The longest message of an agent, in bytes: the largest page there is, and what stands around it.
@@ -42,6 +44,8 @@ pub const LONGEST_OF_RELAY: usize = 8 * 1024 * 1024;
 pub const LONGEST_STRANGER: usize = 4 * 1024;
 /// The longest [`FromAgent::Ready`], in bytes.
 pub const LONGEST_READY: usize = 256 * 1024;
+/// The most capabilities of one target.
+pub const MOST_OFFERS: usize = 1_000;
 /// The most targets that one agent serves.
 pub const MOST_TARGETS: usize = 256;
 
@@ -74,6 +78,16 @@ pub enum FromAgent {
         /// The answer.
         answer: Box<Answer<Reply>>,
     },
+    /// What a target of its offers by name, from now on: what everybody may know of it, and no statement.
+    Offers {
+        /// The target.
+        target: TargetName,
+        /// All that is offered there; at most [`MOST_OFFERS`].
+        offers: Vec<Offer>,
+        /// Whether it has columns for vectors.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        vectors: bool,
+    },
     /// It takes no more orders, finishes what it has, and leaves.
     Draining,
 }
@@ -89,6 +103,11 @@ pub enum FromRelay {
         /// Whose requests it will get.
         workspace: String,
     },
+    /// Orders are signed by another key from now on: how that one follows the one before.
+    Follows {
+        /// At most [`MOST_STEPS`](crate::core::succession::MOST_STEPS).
+        chain: Vec<Succession>,
+    },
     /// It is not, and why. The connection ends.
     Refused(Refusal),
     /// Something to do.
@@ -98,10 +117,13 @@ pub enum FromRelay {
         /// What.
         question: Box<Question>,
     },
-    /// Nobody waits for this call any more.
+    /// Nobody waits for this call any more: a read ends.
     Cancel {
         /// The call.
         call: u64,
+        /// Whoever asked is suspended: what is above a read ends, too, if nothing is committed yet.
+        #[serde(default)]
+        stop: bool,
     },
     /// The answer to a sign of life.
     Beaten {
@@ -130,17 +152,22 @@ pub struct Hello {
     pub nonce: Hex32,
     /// The version of its program.
     pub program: String,
+    /// The key of the relay that it wants to meet: each workspace of a relay has one. Nothing is decided by
+    /// it, since both sides sign that key. One that does not say it wants the relay's first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<Hex32>,
 }
 
 impl Hello {
     /// A hello of this version.
-    pub fn new(agent: AgentId, key: Hex32, nonce: Hex32) -> Self {
+    pub fn new(agent: AgentId, key: Hex32, nonce: Hex32, relay: Hex32) -> Self {
         Self {
             secondkey: VERSION,
             agent,
             key,
             nonce,
             program: env!("CARGO_PKG_VERSION").to_owned(),
+            relay: Some(relay),
         }
     }
 }
@@ -154,6 +181,9 @@ pub struct Challenge {
     pub nonce: Hex32,
     /// Over the handshake.
     pub signature: String,
+    /// How this key follows the one that the agent wants to meet, where it is another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub follows: Vec<Succession>,
 }
 
 /// Who dials, proven.
@@ -198,6 +228,9 @@ pub struct Served {
     pub allow: BTreeSet<Effect>,
     /// The largest limits there.
     pub limits: Limits,
+    /// Whether nothing but capabilities runs there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_capabilities: bool,
 }
 
 impl Served {
@@ -222,6 +255,7 @@ impl From<&Target> for Served {
             labels: target.labels.clone(),
             allow: target.allow.clone(),
             limits: target.limits,
+            only_capabilities: target.only_capabilities,
         }
     }
 }
@@ -237,6 +271,7 @@ impl From<Served> for Target {
             limits: served.limits.intersect(Limits::MAX),
             trusted: BTreeSet::new(),
             sync_reads: false,
+            only_capabilities: served.only_capabilities,
         }
     }
 }
@@ -309,10 +344,33 @@ pub struct Order {
 
 /// Work on its way. Holds values: it is never logged.
 #[derive(Deserialize, Serialize)]
-pub struct Sent {
-    text: String,
-    params: Vec<Value>,
-    salt: Salt,
+#[serde(untagged)]
+pub enum Sent {
+    /// One statement.
+    Sql {
+        /// Its text.
+        text: String,
+        /// Its values.
+        params: Vec<Value>,
+        /// What hides them.
+        salt: Salt,
+    },
+    /// A capability, by name and bundle.
+    Capability {
+        /// Which.
+        capability: (String, Digest),
+        /// Its values, in one object.
+        params: Vec<Value>,
+        /// What hides them.
+        salt: Salt,
+    },
+    /// Several, each with its values.
+    Batch {
+        /// In order.
+        statements: Vec<(String, Vec<Value>)>,
+        /// What hides the values.
+        salt: Salt,
+    },
 }
 
 impl std::fmt::Debug for Sent {
@@ -323,21 +381,44 @@ impl std::fmt::Debug for Sent {
 
 impl From<&Work> for Sent {
     fn from(work: &Work) -> Self {
-        let Work::Sql { text, params, salt } = work;
-        Self {
-            text: text.clone(),
-            params: params.clone(),
-            salt: *salt,
+        match work {
+            Work::Sql { text, params, salt } => Self::Sql {
+                text: text.clone(),
+                params: params.clone(),
+                salt: *salt,
+            },
+            Work::Capability {
+                name,
+                bundle,
+                params,
+                salt,
+                ..
+            } => Self::Capability {
+                capability: (name.clone(), *bundle),
+                params: params.clone(),
+                salt: *salt,
+            },
+            Work::Batch { salt, .. } => {
+                let alone = |one: Work| (one.text().to_owned(), one.params().to_vec());
+                Self::Batch {
+                    statements: work.statements().into_iter().map(alone).collect(),
+                    salt: *salt,
+                }
+            }
         }
     }
 }
 
 impl From<Sent> for Work {
     fn from(sent: Sent) -> Self {
-        Self::Sql {
-            text: sent.text,
-            params: sent.params,
-            salt: sent.salt,
+        match sent {
+            Sent::Sql { text, params, salt } => Self::Sql { text, params, salt },
+            Sent::Capability {
+                capability: (name, bundle),
+                params,
+                salt,
+            } => Self::capability(&name, bundle, params, salt),
+            Sent::Batch { statements, salt } => Self::batch(statements, salt),
         }
     }
 }
@@ -381,4 +462,7 @@ pub struct Ended {
     pub token: TokenId,
     /// How.
     pub ending: Ending,
+    /// Rows changed or answered, where it ended well and they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
 }

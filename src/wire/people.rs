@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::core::approval::{Purpose, SignedReview, SignedVerdict};
+use crate::core::approval::{Purpose, SignedAcceptance, SignedReview, SignedVerdict};
+use crate::core::capability::Remembered;
 use crate::core::engine::Engine;
 use crate::core::ids::{AgentId, RequestId};
 use crate::core::level::What;
 use crate::core::principal::Principal;
-use crate::core::request::{Asked, Document, Request, Review, State, Status, Values};
+use crate::core::request::{Asked, Document, Request, Review, Settlement, State, Status, Values};
 use crate::core::statement::Effect;
 use crate::core::time::Timestamp;
 use crate::core::trust::SignedTrust;
@@ -74,6 +75,27 @@ pub enum Call {
         /// The request.
         request: RequestId,
     },
+    /// What somebody found out about a request whose end is not known; for those who approve.
+    Settle {
+        /// The request.
+        request: RequestId,
+        /// What they found.
+        found: Settlement,
+        /// How they know, in their own words.
+        comment: String,
+    },
+    /// The statement of the capability that a request calls; for those who approve.
+    Statement {
+        /// The request.
+        request: RequestId,
+    },
+    /// The capabilities that are not what was accepted, with their statements; for those who approve.
+    Changes {},
+    /// A signed acceptance of one of them. Anybody may carry it.
+    Accept {
+        /// It.
+        signed: SignedAcceptance,
+    },
     /// The pinned trust files.
     Trust {},
     /// The next trust file. Anybody may carry it; never the first.
@@ -126,12 +148,18 @@ pub enum Reply {
         /// The values of its parameters, while they are kept.
         values: Option<Sent>,
     },
-    /// To [`Call::Wait`], [`Call::Vote`], [`Call::Review`], [`Call::Cancel`] and [`Call::BreakGlass`].
+    /// To [`Call::Wait`], [`Call::Vote`], [`Call::Review`], [`Call::Cancel`], [`Call::Settle`] and [`Call::BreakGlass`].
     Request(Box<Kept>),
     /// To [`Call::Trust`]: every version, from the first.
     Trust(Vec<SignedTrust>),
     /// To [`Call::InstallTrust`].
     Installed {},
+    /// To [`Call::Statement`].
+    Statement(String),
+    /// To [`Call::Changes`].
+    Changed(Vec<Remembered>),
+    /// To [`Call::Accept`].
+    Accepted(Box<Remembered>),
     /// To [`Call::PageLink`].
     Link(String),
     /// To [`Call::Level`].

@@ -17,10 +17,23 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("wire", &["core"]),
     ("store", &["core"]),
     ("exec", &["core"]),
-    ("agent", &["core", "wire", "policies", "store", "exec"]),
+    ("capabilities", &["core", "config", "policies"]),
+    (
+        "agent",
+        &["core", "wire", "capabilities", "policies", "store", "exec"],
+    ),
     (
         "broker",
-        &["core", "ids", "wire", "policies", "store", "exec", "agent"],
+        &[
+            "core",
+            "ids",
+            "wire",
+            "capabilities",
+            "policies",
+            "store",
+            "exec",
+            "agent",
+        ],
     ),
     ("reach", &["core"]),
     ("mcp", &["core", "wire", "reach", "broker", "agent"]),
@@ -30,7 +43,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         "dial",
         &["core", "ids", "wire", "reach", "store", "exec", "agent"],
     ),
-    ("relay", &["core", "ids", "wire", "store", "broker", "mcp"]),
+    (
+        "relay",
+        &["core", "ids", "wire", "reach", "store", "broker", "mcp"],
+    ),
     ("notify", &["core", "ids", "store"]),
     // The page of local mode stands on the state folder itself, and serves without any target.
     ("web", &["core", "ids", "wire", "store", "broker"]),

@@ -1,5 +1,7 @@
 //! The command line, through the built binary.
 
+mod capability;
+mod capability_engines;
 mod configuration;
 mod demo;
 mod doctor;

@@ -1,5 +1,5 @@
 //! What people are told to type or to install, run or checked as it is written.
 
-mod blocks;
+pub(crate) mod blocks;
 mod examples;
 mod walk;

@@ -4,6 +4,7 @@
 //! nothing then shows that the levels of `docs/security.md` differ.
 
 mod attacks;
+mod capabilities;
 mod glass;
 mod guarded;
 mod install;

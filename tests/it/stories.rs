@@ -3,20 +3,31 @@
 
 pub(crate) mod approval;
 mod audit_disk;
+pub(crate) mod batch;
 mod canaries;
-mod database_down;
+mod capabilities;
+mod capabilities_anywhere;
+mod changed;
+pub(crate) mod database_down;
 mod door;
 mod heartbeat;
 mod leaving;
+mod ledger;
+mod logins;
 mod notify;
 mod older_tasks;
 mod paging;
 mod person;
 mod policy;
+mod procedures;
 mod processes;
+mod published;
+mod repeat;
 mod stdin;
 mod tasks;
 mod time_limit;
+mod vectors;
+mod vectors_mariadb;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

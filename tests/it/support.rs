@@ -1,6 +1,7 @@
 //! What the tests share: the checkout, the servers and clients that `tests/run` provides, and the
 //! built program.
 
+pub(crate) mod anywhere;
 pub(crate) mod authenticator;
 pub(crate) mod http;
 pub(crate) mod mariadb;
@@ -9,6 +10,7 @@ pub(crate) mod program;
 pub(crate) mod raw;
 pub(crate) mod receiver;
 pub(crate) mod shop;
+pub(crate) mod ssh;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,39 @@
 //! Attacks that change one field of a signed document.
 
 use super::*;
+use ed25519_dalek::SigningKey;
+use serde_json::json;
+
+use crate::core::approval::Called;
+use crate::core::capability::{Offer, Said};
 
 /// A field, what becomes of it, and what stands against that besides the digest in the verdict.
 type Field = (&'static str, fn(&mut Document), Vec<Check>);
 
 fn other() -> String {
     "other".to_owned()
+}
+
+/// A capability that nobody has, signed by somebody for the executor that the document names.
+fn called(document: &Document) -> Called {
+    let contract = json!({
+        "name": "other", "description": "other", "effect": "write", "params": [], "columns": null, "counts": true,
+        "hints": {"read_only": null, "destructive": null, "idempotent": null, "open_world": null},
+        "approval": false, "visible": true, "reviewed": null, "digest": Digest::of(&[b"other"]),
+    });
+    let said = Said {
+        agent: document.executor.clone(),
+        target: document.target.clone(),
+        bundle: Digest::of(&[b"other"]),
+        version: other(),
+        contract: serde_json::from_value(contract).unwrap(),
+    };
+    Called::of(&Offer {
+        vouched: said.vouch(&SigningKey::from_bytes(&[9; 32])),
+        said,
+        withdrawn: None,
+        changed: false,
+    })
 }
 
 fn fields() -> Vec<Field> {
@@ -22,6 +49,11 @@ fn fields() -> Vec<Field> {
             "statement",
             |d| d.statement = other(),
             backing(BackingError::Work),
+        ),
+        (
+            "capability",
+            |d| d.capability = Some(called(d)),
+            backing(BackingError::Capability),
         ),
         ("params", |d| d.params = None, backing(BackingError::Work)),
         (
@@ -54,6 +86,13 @@ fn fields() -> Vec<Field> {
             backing(BackingError::Limits),
         ),
         ("limits", |d| d.limits.rows += 1, vec![]),
+    ]);
+    all.extend(made_and_measured());
+    all
+}
+
+fn made_and_measured() -> Vec<Field> {
+    vec![
         (
             "policy",
             |d| d.policy.workspace = Digest::of(&[b"other"]),
@@ -68,8 +107,7 @@ fn fields() -> Vec<Field> {
         ("nonce", |d| d.nonce = "1".repeat(32), vec![]),
         ("created_ms", |d| d.created_ms -= 1, vec![]),
         ("expires_ms", |d| d.expires_ms += 1, vec![]),
-    ]);
-    all
+    ]
 }
 
 fn who_and_where() -> Vec<Field> {
@@ -146,6 +184,8 @@ async fn no_field_is_left_out_of_these_attacks() {
     let document = serde_json::to_value(rig.order().document()).unwrap();
     let there = document.as_object().unwrap().keys().map(String::as_str);
     let tried: BTreeSet<&str> = fields().iter().map(|(name, ..)| *name).collect();
-    let there: BTreeSet<&str> = there.filter(|name| *name != "version").collect();
+    let mut there: BTreeSet<&str> = there.filter(|name| *name != "version").collect();
+    // That of a statement does not have it.
+    there.insert("capability");
     assert_eq!(tried, there);
 }

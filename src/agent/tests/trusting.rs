@@ -10,10 +10,7 @@ fn second(change: impl FnOnce(&mut TrustFile)) -> SignedTrust {
     trust.previous = Some(trust_file().digest());
     trust.created_ms = NOW_MS - 4_000;
     change(&mut trust);
-    SignedTrust {
-        trust,
-        signatures: vec![],
-    }
+    SignedTrust::unsigned(trust)
 }
 
 fn eve_key() -> SigningKey {

@@ -1,5 +1,7 @@
 //! Dispatch: an approved request becomes a token, and the agent runs it.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::approvals::standing;
@@ -7,6 +9,7 @@ use crate::broker::submit::Answer;
 use crate::broker::{Broker, Caller, Lane, requests};
 use crate::core::approval::{Backing, Document, SignedVerdict};
 use crate::core::audit::EventKind;
+use crate::core::capability::masked;
 use crate::core::ids::{RequestId, TokenId};
 use crate::core::policy::{Approved, Decision, Grant, Question, decide};
 use crate::core::refusal::{Code, Refusal};
@@ -28,13 +31,21 @@ pub(super) async fn run(
     let ((lane, grant, findings), work, backing) = match ready(broker, caller, &request).await {
         Ok(ready) => ready,
         Err(refusal) => {
-            let draft = broker.draft(EventKind::RequestRefused, caller).request(&id);
-            let draft = draft.target(&request.asked().target);
-            broker.record_refusal(draft, &refusal).await?;
+            refused(broker, caller, &request, &refusal).await?;
             return Err(refusal);
         }
     };
-    let _slot = lane.slot(&cancel).await?;
+    let target = broker.target(Some(&request.asked().target))?;
+    let whose = (&caller.principal, &target.name);
+    let slot = lane.slot(whose, &cancel).await;
+    // Their key may have been ended while they waited for room.
+    let _slot = match slot.and_then(|slot| caller.still_counts().map(|()| slot)) {
+        Ok(slot) => slot,
+        Err(refusal) => {
+            refused(broker, caller, &request, &refusal).await?;
+            return Err(refusal);
+        }
+    };
     let keys = broker.state.token_keys()?;
     let token = broker.ids.token();
     let now = broker.clock.now();
@@ -66,6 +77,18 @@ pub(super) async fn run(
     }
 }
 
+/// Records why an approved request is not run now. It stays approved.
+async fn refused(
+    broker: &Broker,
+    caller: &Caller,
+    request: &Request,
+    refusal: &Refusal,
+) -> Result<(), Refusal> {
+    let draft = broker.draft(EventKind::RequestRefused, caller);
+    let draft = draft.request(request.id()).target(&request.asked().target);
+    broker.record_refusal(draft, refusal).await
+}
+
 /// An order that the agent would not begin leaves the request approved, to be collected once what
 /// was in the way is gone. One that it had begun is where the agent has put it.
 async fn give_back(broker: &Broker, id: &RequestId, token: TokenId) -> Result<(), Refusal> {
@@ -93,11 +116,7 @@ async fn ready(
     caller.may(document.effect)?;
     let backing = backing(request)?;
     let Values { params, salt } = shown.values.ok_or_else(|| standing(request))?;
-    let work = Work::Sql {
-        text: document.statement.clone(),
-        params,
-        salt,
-    };
+    let work = document.work_with(params, salt);
     let grant = grant(broker, caller, (&document, &work), (request, &backing)).await?;
     Ok((grant, work, backing))
 }
@@ -112,7 +131,11 @@ async fn grant(
 ) -> Result<(Lane, Grant, Vec<Finding>), Refusal> {
     let target = broker.target(Some(&document.target))?;
     let lane = broker.link.lane(&target, Some(&document.executor)).await?;
-    let statement = broker.parser.parse(target.engine, work.text()).await?;
+    let target = lane.target(&target);
+    let statement = match &document.capability {
+        None => broker.parser.parse_work(target.engine, work).await?,
+        Some(_) => Arc::new(masked(target.engine, work.text(), document.effect)),
+    };
     let judged = document.as_found(&statement);
     let approved = Approved {
         document: backing.document_digest(),
@@ -126,6 +149,10 @@ async fn grant(
         target: &target,
         agent: lane.id(),
         work: work.digest(),
+        capability: document
+            .capability
+            .as_ref()
+            .map(|called| (called.name.as_str(), called.bundle)),
         statement: &judged,
         found: None,
         limits: document.limits,

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use crate::broker::submit::Prepared;
 use crate::broker::{Broker, Caller};
 use crate::core::approval::document::VERSION;
-use crate::core::approval::{Document, ParamsSeal, PolicyDigests, Purpose};
+use crate::core::approval::{Document, ParamsSeal, Part, PolicyDigests, Purpose};
 use crate::core::ids::RequestId;
 use crate::core::policy::Judgement;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::{self, APPROVED_MS, Asked, BREAK_GLASS_MS, PENDING_MS, Request, Values};
 use crate::core::statement::{Name, Statement};
 use crate::core::time::Timestamp;
-use crate::core::work::Work;
 use crate::ids::random;
 
 /// What a request is made of.
@@ -64,10 +63,9 @@ pub(super) async fn file(
         workspace_policy: policies.workspace,
         agent_policy: policies.agent,
     };
-    let Work::Sql { params, salt, .. } = &prepared.work;
     let values = Values {
-        params: params.clone(),
-        salt: *salt,
+        params: prepared.work.params().to_vec(),
+        salt: prepared.work.salt(),
     };
     let change = Request::submit(asked, now).then(|request| request.pend(now))?;
     broker.state.requests().file(change, Some(&values)).await?;
@@ -99,6 +97,7 @@ fn document(
         limits,
         reason,
         purpose,
+        called,
     } = filing.prepared;
     let found = filing.found;
     let names = |one: &BTreeSet<Name>, other: &BTreeSet<Name>| {
@@ -117,8 +116,10 @@ fn document(
         reason: reason.clone(),
         work: fingerprint.digest,
         statement: work.text().to_owned(),
+        capability: called.clone(),
+        parts: Part::all(work, found),
         params: fingerprint.commitment.map(|commitment| ParamsSeal {
-            count: u32::try_from(work.params().len()).unwrap_or(u32::MAX),
+            count: u32::try_from(work.count()).unwrap_or(u32::MAX),
             commitment,
         }),
         effect: found.effect.max(statement.effect),

@@ -1,13 +1,13 @@
 //! Whose a request is, and what may be done with it from the side of the protocol.
 
-use crate::broker::submit::SqlAsk;
-use crate::broker::{Broker, Caller};
+use crate::broker::requests::{is_of, signs};
+use crate::broker::submit::{Ask, Wanted, several, sql};
+use crate::broker::{Broker, Caller, capability};
 use crate::core::audit::EventKind;
 use crate::core::ids::RequestId;
 use crate::core::principal::PrincipalKind;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::Request;
-use crate::core::work::Work;
 
 use super::unknown;
 
@@ -27,14 +27,22 @@ pub async fn resumed(
     broker: &Broker,
     caller: &Caller,
     id: &RequestId,
-    ask: SqlAsk,
+    ask: Ask,
 ) -> Result<Request, Refusal> {
     let request = own(broker, caller, id).await?;
     let target = broker.target(ask.target.as_deref())?;
-    let work = Work::Sql {
-        text: ask.sql,
-        params: ask.params,
-        salt: broker.state.salt(id),
+    let salt = broker.state.salt(id);
+    let work = match ask.what {
+        Wanted::Sql { text, params } => sql(text, params, salt)?,
+        Wanted::Batch(statements) => several(statements, salt)?,
+        Wanted::Capability { name, params } => {
+            let lane = broker
+                .link
+                .lane(&target, Some(&request.asked().agent))
+                .await?;
+            let offer = lane.offer(&target, &name)?;
+            capability::call(&offer, target.engine, params, salt)?.0
+        }
     };
     let asked = request.asked();
     let same = target.name.as_str() == asked.target && work.digest() == asked.work;
@@ -55,7 +63,7 @@ pub async fn to_decide(
     id: &RequestId,
 ) -> Result<Request, Refusal> {
     match caller.principal.kind() {
-        PrincipalKind::Human => read(broker, id).await,
+        PrincipalKind::Human => decidable(broker, caller, id).await,
         PrincipalKind::Ai | PrincipalKind::Service => {
             let refusal = Refusal::new(Code::Forbidden, "only a person decides on a request")
                 .hint("tell the person which request waits; you can wait for it with `request`");
@@ -63,6 +71,22 @@ pub async fn to_decide(
             broker.record_refusal(draft, &refusal).await?;
             Err(refusal)
         }
+    }
+}
+
+/// A request that a person may see. In local mode there is one person; at a relay there are many, and each sees
+/// their own, unless they are a signer.
+async fn decidable(broker: &Broker, caller: &Caller, id: &RequestId) -> Result<Request, Refusal> {
+    let request = read(broker, id).await?;
+    if caller.rights.is_none() || is_of(&request.asked().requester, caller.principal.name()) {
+        return Ok(request);
+    }
+    let (state, person) = (broker.state.clone(), caller.principal.clone());
+    let signs = tokio::task::spawn_blocking(move || signs(&state, &person)).await;
+    if signs.map_err(|_| unreadable())?? {
+        Ok(request)
+    } else {
+        Err(unknown(id))
     }
 }
 

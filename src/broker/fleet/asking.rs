@@ -8,19 +8,19 @@ use std::time::Duration;
 
 use std::collections::HashMap;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::fleet::run::Run;
-use crate::broker::fleet::{Connected, Waiting};
+use crate::broker::fleet::{Connected, Slot, Waiting};
 use crate::core::approval::Purpose;
 use crate::core::ids::{AgentId, HandleId};
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::report::{Assessment, PageOfRows};
 use crate::core::schema::{TableDescription, TableSummary};
-use crate::core::target::Target;
+use crate::core::target::{Target, TargetName};
 use crate::core::work::Work;
 use crate::wire::Answer;
 use crate::wire::fleet::{FromRelay, Question, Reply, Sent};
@@ -41,7 +41,10 @@ impl Drop for Asked {
     fn drop(&mut self) {
         // Somebody who left: the agent need not go on. After an answer this finds nothing.
         if self.connected.calls().remove(&self.call).is_some() {
-            let cancel = FromRelay::Cancel { call: self.call };
+            let cancel = FromRelay::Cancel {
+                call: self.call,
+                stop: false,
+            };
             drop(self.connected.out.try_send(cancel));
         }
     }
@@ -53,17 +56,25 @@ impl Connected {
         &self.id
     }
 
-    /// Waits until it has room for one more order, for as long as the caller does.
-    pub async fn slot(&self, cancel: &CancellationToken) -> Result<OwnedSemaphorePermit, Refusal> {
+    /// A target as this agent itself serves it, whatever another says of its own of the same name.
+    pub fn target(&self, name: &TargetName) -> Option<&Arc<Target>> {
+        self.targets.iter().find(|target| target.name == *name)
+    }
+
+    /// Waits until it has room for one more order, for as long as the caller does and no longer than is good.
+    pub async fn slot(
+        &self,
+        whose: (&Principal, &TargetName),
+        cancel: &CancellationToken,
+    ) -> Result<Slot, Refusal> {
         let gone = || {
             Refusal::new(
                 Code::Cancelled,
                 "the call was cancelled before its turn came",
             )
         };
-        let slots = Arc::clone(&self.slots);
         tokio::select! {
-            slot = slots.acquire_owned() => slot.map_err(|_| self.lost()),
+            slot = Arc::clone(&self.slots).take(whose) => slot,
             () = self.gone.cancelled() => Err(self.lost()),
             () = cancel.cancelled() => Err(gone()),
         }

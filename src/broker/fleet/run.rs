@@ -5,8 +5,10 @@
 //! in between, its end is unknown until the agent comes back and says it: nothing is run again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot::error::RecvError;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::NotRun;
@@ -37,7 +39,21 @@ pub(super) struct Run {
     /// Whether people approved it, so that there is a record that has to follow.
     has_a_life: bool,
     begun: bool,
+    /// Whether the agent was told to stop it.
+    stopped: bool,
 }
+
+/// What an order allows, and whether anybody still waits for it.
+struct Bounds {
+    effect: Effect,
+    /// How long an answer may take.
+    patience: Duration,
+    cancel: CancellationToken,
+}
+
+/// How long an agent may take beside its work to answer an order: to judge it, to record it, and for the way.
+/// It is never begun once its token has lapsed.
+const AROUND: Duration = Duration::from_secs(30);
 
 impl Connected {
     /// Has work run on an order.
@@ -57,6 +73,7 @@ impl Connected {
             time_ms: claims.limits.time_ms,
             has_a_life: !claims.approvals.is_empty(),
             begun: false,
+            stopped: false,
         };
         let question = Question::Order(Box::new(Order {
             request: run.request.clone(),
@@ -65,9 +82,14 @@ impl Connected {
             work: Sent::from(work),
             backing: backing.cloned(),
         }));
-        let (this, effect) = (Arc::clone(self), claims.effect);
+        let bounds = Bounds {
+            effect: claims.effect,
+            patience: AROUND + Duration::from_millis(u64::from(claims.limits.time_ms)),
+            cancel,
+        };
+        let this = Arc::clone(self);
         // A task of its own: its end is recorded whatever becomes of the caller.
-        let task = tokio::spawn(async move { this.run(run, question, (effect, cancel)).await });
+        let task = tokio::spawn(async move { this.run(run, question, bounds).await });
         task.await.unwrap_or_else(|_| {
             let broken = "the task that waits for the agent broke; see the log on stderr";
             Err(Refusal::new(Code::OutcomeUnknown, broken).into())
@@ -78,7 +100,7 @@ impl Connected {
         self: Arc<Self>,
         run: Run,
         question: Question,
-        (effect, cancel): (Effect, CancellationToken),
+        bounds: Bounds,
     ) -> Result<Report, NotRun> {
         if !run.has_a_life {
             // That of a request with a life says so itself.
@@ -91,14 +113,18 @@ impl Connected {
                 .map_err(Refusal::from)?;
         }
         let mut asked = self.ask(question, Some(run.clone())).await?;
+        let until = Instant::now() + bounds.patience;
         let answer = tokio::select! {
-            answer = &mut asked.answer => answer,
-            () = cancel.cancelled() => {
-                drop(self.out.send(FromRelay::Cancel { call: asked.call }).await);
-                (&mut asked.answer).await
+            answer = timeout_at(until, &mut asked.answer) => answer,
+            () = bounds.cancel.cancelled() => {
+                drop(self.out.try_send(FromRelay::Cancel { call: asked.call, stop: false }));
+                timeout_at(until, &mut asked.answer).await
             }
         };
-        let outcome = self.outcome(answer, effect);
+        let outcome = match answer {
+            Ok(answer) => self.outcome(answer, bounds.effect),
+            Err(_) => Err(self.silent(bounds.effect).into()),
+        };
         if !run.has_a_life {
             let draft = self.ended(&run, &outcome);
             self.state
@@ -110,12 +136,30 @@ impl Connected {
         outcome
     }
 
+    /// Stops whatever runs for a principal and for all of their clients. Its end is recorded like any other.
+    pub(super) fn stop_work_of(&self, principal: &Principal) {
+        let mut calls = self.calls();
+        let runs = calls.iter_mut();
+        let runs = runs.filter_map(|(call, waiting)| Some((*call, waiting.run.as_mut()?)));
+        for (call, run) in runs.filter(|(_, run)| run.principal.is_of(principal)) {
+            // Said again at the next look where there was no room to say it.
+            run.stopped |= !run.stopped
+                && self
+                    .out
+                    .try_send(FromRelay::Cancel { call, stop: true })
+                    .is_ok();
+        }
+    }
+
     fn outcome(
         &self,
         answer: Result<Answer<Reply>, RecvError>,
         effect: Effect,
     ) -> Result<Report, NotRun> {
         match answer {
+            Ok(Answer::Ok(Reply::Ran(report))) if report.effect > effect => {
+                Err(self.beyond(report.effect, effect).into())
+            }
             Ok(Answer::Ok(Reply::Ran(report))) => Ok(report),
             Ok(Answer::Ok(Reply::NotRun { refusal, found })) => Err(NotRun {
                 refusal,
@@ -133,6 +177,30 @@ impl Connected {
                 Err(unknown.into())
             }
         }
+    }
+
+    /// An order was not answered in time. The agent may do it all the same.
+    fn silent(&self, effect: Effect) -> Refusal {
+        let id = &self.id;
+        if effect == Effect::Read {
+            let sentence = format!("agent {id} did not answer in time");
+            return Refusal::new(Code::AgentUnavailable, sentence).hint("try again in a minute");
+        }
+        let sentence = format!(
+            "agent {id} did not answer in time, and whether the change was made is not known"
+        );
+        Refusal::new(Code::OutcomeUnknown, sentence)
+            .hint("look at the data before you run it again")
+    }
+
+    /// What an agent says it did is more than it was ordered to: one of the two programs is not what it should be.
+    fn beyond(&self, did: Effect, ordered: Effect) -> Refusal {
+        let id = &self.id;
+        tracing::error!(agent = %id, %did, %ordered, "an agent reports more than it was ordered to do");
+        let sentence =
+            format!("agent {id} reports an effect `{did}`, and its order was for `{ordered}`");
+        Refusal::new(Code::ClassificationMismatch, sentence)
+            .hint("tell the person who runs secondkey: that agent is not to be trusted")
     }
 
     /// The relay's own entry about the end of a run of which there is no other record.
@@ -175,6 +243,15 @@ impl Connected {
                 }
                 Ok(())
             }
+            FromAgent::Offers {
+                target,
+                offers,
+                vectors,
+            } => {
+                self.vectors_are(target.as_str(), vectors);
+                self.offers_are(target.as_str(), offers);
+                Ok(())
+            }
             FromAgent::Beat { .. }
             | FromAgent::Draining
             | FromAgent::Hello(_)
@@ -194,6 +271,7 @@ impl Connected {
                 request: run.request.clone(),
                 token: run.token.clone(),
                 ending: Ending::Unknown,
+                rows: None,
             };
             let recorded = if run.begun {
                 Ok(())
@@ -233,6 +311,7 @@ impl Connected {
             request,
             token,
             ending,
+            rows,
         } = ended;
         let (agent, started) = (self.id.clone(), token.clone());
         // Said again after a relay was away: its record may still wait for the beginning.
@@ -254,7 +333,7 @@ impl Connected {
                 if !is_run_by(&request, &token) {
                     return Err(InvalidTransition::OtherToken.into());
                 }
-                let outcome = outcome(&request, &ending, now).token(&token);
+                let outcome = outcome(&request, (&ending, rows), now).token(&token);
                 Ok(request.end(ending, now, outcome)?)
             });
         follow(settled.await.map(drop))?;
@@ -312,9 +391,12 @@ fn about(request: &Request, kind: EventKind, now: Timestamp) -> Draft {
         .purpose(asked.purpose)
 }
 
-fn outcome(request: &Request, ending: &Ending, now: Timestamp) -> Draft {
+fn outcome(request: &Request, (ending, rows): (&Ending, Option<u64>), now: Timestamp) -> Draft {
     match ending {
-        Ending::Succeeded => about(request, EventKind::ExecutionSucceeded, now),
+        Ending::Succeeded => {
+            let draft = about(request, EventKind::ExecutionSucceeded, now);
+            rows.into_iter().fold(draft, Draft::rows)
+        }
         Ending::Failed { code, .. } => about(request, EventKind::ExecutionFailed, now).code(*code),
         Ending::Cancelled => about(request, EventKind::ExecutionCancelled, now),
         Ending::Unknown => about(request, EventKind::ExecutionUnknown, now),

@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 
 use crate::agent::{Agent, Pages, Parts};
 use crate::broker::Broker;
-use crate::broker::submit::SqlAsk;
+use crate::broker::submit::{Ask, Wanted};
 use crate::clock::SystemClock;
 use crate::core::approval::Defences;
 use crate::core::approval::sshsig::PublicKey;
@@ -21,7 +21,7 @@ use crate::core::signer::Presence;
 use crate::core::statement::Effect;
 use crate::core::target::Target;
 use crate::core::time::Clock;
-use crate::core::trust::{self, KeyKind, Origins, SignedTrust, Signer, SignerKey, TrustFile};
+use crate::core::trust::{self, Origins, SignedTrust, Signer, SignerKey, TrustFile};
 use crate::exec::{Executor, ParsePool};
 use crate::ids::Ids;
 use crate::policies::Policies;
@@ -62,6 +62,7 @@ impl Rig {
         let settings = crate::exec::Settings {
             target: target.clone(),
             url: format!("sqlite:{}", database.display()).into(),
+            logins: BTreeMap::new(),
             allow_privileged_login: false,
         };
         let executor = Executor::new(settings, Arc::clone(&parser)).unwrap();
@@ -75,6 +76,8 @@ impl Rig {
             parser: Arc::clone(&parser),
             state: state.clone(),
             pages: Arc::new(pages),
+            capabilities: BTreeMap::new(),
+            changes: tokio::sync::watch::Sender::new(0),
             policies: policies(PolicySet::agent_default()),
             review: Settings::DEFAULT,
             defences,
@@ -88,6 +91,7 @@ impl Rig {
             ids,
             policies: policies(policy),
             review: Settings::DEFAULT,
+            capability_tools: crate::broker::CapabilityTools::Auto,
             approval_wait: Duration::from_secs(1),
             principals: Arc::default(),
             turns: crate::broker::Turns::default(),
@@ -106,14 +110,17 @@ impl Rig {
 }
 
 /// Asks to close the order.
-pub(in crate::broker) fn change(reason: Option<&str>) -> SqlAsk {
-    SqlAsk {
-        sql: "update orders set status = 'closed'".into(),
-        params: Vec::new(),
+pub(in crate::broker) fn change(reason: Option<&str>) -> Ask {
+    Ask {
+        what: Wanted::Sql {
+            text: "update orders set status = 'closed'".into(),
+            params: Vec::new(),
+        },
         target: None,
         reason: reason.map(str::to_owned),
         max_rows: None,
         timeout_ms: None,
+        key: None,
     }
 }
 
@@ -127,6 +134,7 @@ fn target() -> Target {
         limits: Limits::DEFAULT,
         trusted: BTreeSet::new(),
         sync_reads: false,
+        only_capabilities: false,
     }
 }
 
@@ -142,26 +150,21 @@ fn trust(marked: bool, now: i64) -> SignedTrust {
             .collect(),
         valid_from_ms: now - 1_000,
         valid_until_ms: None,
-        keys: vec![SignerKey {
-            kind: KeyKind::Ssh,
-            public: PublicKey::ed25519(key.verifying_key()).unwrap(),
-            presence: Presence::Passphrase,
-            user_verification: false,
-            label: "key".into(),
-        }],
+        keys: vec![SignerKey::ssh(
+            PublicKey::ed25519(key.verifying_key()).unwrap(),
+            Presence::Passphrase,
+            "key",
+        )],
     };
-    let mut first = SignedTrust {
-        trust: TrustFile {
-            format: 1,
-            version: 1,
-            previous: None,
-            created_ms: now,
-            admin_quorum: 1,
-            origins: Origins::default(),
-            signers: vec![signer],
-        },
-        signatures: Vec::new(),
-    };
+    let mut first = SignedTrust::unsigned(TrustFile {
+        format: 1,
+        version: 1,
+        previous: None,
+        created_ms: now,
+        admin_quorum: 1,
+        origins: Origins::default(),
+        signers: vec![signer],
+    });
     first.sign(&key).unwrap();
     first
 }

@@ -1,5 +1,6 @@
 //! Votes from outside: what counts, what is refused, and what another handle on the folder sees.
 
+mod acceptances;
 mod reviews;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -23,7 +24,7 @@ use crate::core::request::{self, Asked, PENDING_MS, Status, Values};
 use crate::core::signer::{Presence, Surface};
 use crate::core::statement::Effect;
 use crate::core::time::Clock;
-use crate::core::trust::{KeyKind, Origins, Purpose, SignedTrust, Signer, SignerKey};
+use crate::core::trust::{Purpose, SignedTrust, Signer, SignerKey};
 use crate::core::work::{Digest, Work};
 use crate::store::Filter;
 use crate::store::requests::Filter as Which;
@@ -151,6 +152,8 @@ fn document(number: u8) -> Document {
         reason: Some("the customer asked".into()),
         work: work.digest(),
         statement: work.text().into(),
+        capability: None,
+        parts: Vec::new(),
         params: Some(ParamsSeal {
             count: 1,
             commitment: work.commitment().unwrap(),
@@ -184,37 +187,27 @@ fn signer(name: &str, groups: &[&str], purposes: &[Purpose]) -> Signer {
         purposes: purposes.iter().copied().collect(),
         valid_from_ms: NOW - 1_000,
         valid_until_ms: None,
-        keys: vec![SignerKey {
-            kind: KeyKind::Ssh,
-            public: PublicKey::ed25519(key(name).verifying_key()).unwrap(),
-            presence: Presence::Passphrase,
-            user_verification: false,
-            label: "a key".into(),
-        }],
+        keys: vec![SignerKey::ssh(
+            PublicKey::ed25519(key(name).verifying_key()).unwrap(),
+            Presence::Passphrase,
+            "a key",
+        )],
     }
 }
 
 fn trust() -> SignedTrust {
     let all = [Purpose::Approve, Purpose::Trust];
-    let trust = TrustFile {
-        format: 1,
-        version: 1,
-        previous: None,
-        created_ms: NOW,
-        admin_quorum: 1,
-        origins: Origins::default(),
-        signers: vec![
+    let trust = TrustFile::first(
+        NOW,
+        vec![
             signer("ada", &["owner"], &all),
             signer("bo", &["dba"], &[Purpose::Approve]),
             signer("cleo", &["dba"], &[Purpose::Trust]),
             signer("dora", &["dba"], &[Purpose::Approve]),
             signer("finn", &["sre"], &[Purpose::Approve, Purpose::BreakGlass]),
         ],
-    };
-    let mut signed = SignedTrust {
-        trust,
-        signatures: Vec::new(),
-    };
+    );
+    let mut signed = SignedTrust::unsigned(trust);
     signed.sign(&key("ada")).unwrap();
     signed
 }

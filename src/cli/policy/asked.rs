@@ -8,6 +8,7 @@ use crate::cli::policy::explain::{Judged, target};
 use crate::cli::policy::json;
 use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::config::{self, Flags, Surroundings};
+use crate::core::capability::masked;
 use crate::core::ids::RequestId;
 use crate::core::policy::set::Explanation;
 use crate::core::policy::{Progress, Requirement};
@@ -92,9 +93,13 @@ async fn judged(shown: &Shown, flags: &Flags, around: &Surroundings) -> Result<J
     let config = config::load(flags, around)?;
     let document = &shown.document;
     let target = target(&config, Some(&document.target))?;
-    let parser = boot::parse_pool()?;
-    let parsed = parser.parse(target.engine, &document.statement).await?;
-    let statement = document.as_found(&parsed);
+    let statement = if document.capability.is_some() {
+        masked(target.engine, &document.statement, document.effect)
+    } else {
+        let parser = boot::parse_pool()?;
+        let parsed = parser.parse_document(target.engine, document).await?;
+        document.as_found(&parsed)
+    };
     let found = statement.findings.iter().copied();
     let findings = config.review.apply(&target.environment, found);
     let standing = config.principals.of(&document.requester);

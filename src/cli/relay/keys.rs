@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret as _;
 
-use crate::broker::{ADMIN, DEVELOPER, READONLY};
+use crate::broker::holders::{self, holder, role};
 use crate::cli::relay::{Desk, time};
 use crate::cli::{Exit, Failure, Shared, output, table};
-use crate::core::policy::principals::is_name;
+use crate::core::notice::Network;
 use crate::core::principal::Principal;
 use crate::core::quantity;
 use crate::core::quota::Allowance;
@@ -47,7 +47,7 @@ enum Command {
 #[derive(Args, Debug)]
 struct CreateArgs {
     /// Who acts by it: `ai:NAME` for a model's client, `human:NAME`, or `service:NAME`
-    #[arg(long = "for", value_name = "PRINCIPAL", value_parser = principal)]
+    #[arg(long = "for", value_name = "PRINCIPAL", value_parser = holder)]
     holder: Principal,
     /// `developer` runs what the policies allow, `readonly` reads, `admin` runs nothing; or a role of your own
     /// for the policies, which alone reads. Repeatable
@@ -56,6 +56,9 @@ struct CreateArgs {
     /// How long it counts: a time with its unit, such as `90d`
     #[arg(long, value_name = "TIME", value_parser = duration)]
     expires_in: Option<i64>,
+    /// Take it from these addresses alone, such as `10.1.0.0/16`. Repeatable
+    #[arg(long = "from", value_name = "CIDR")]
+    from: Vec<Network>,
     /// Requests that it may make in a minute; more are answered with 429
     #[arg(long, value_name = "N", default_value_t = Allowance::DEFAULT.per_minute, value_parser = at_least_one())]
     per_minute: u32,
@@ -72,35 +75,12 @@ struct CreateArgs {
 
 /// A number that leaves something to do, and that a semaphore can count.
 fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(1..=1_000_000)
+    clap::value_parser!(u32).range(1..=i64::from(holders::MOST))
 }
 
 fn size(text: &str) -> Result<u64, String> {
-    let size = quantity::bytes(text).filter(|size| (1..=1 << 50).contains(size));
+    let size = quantity::bytes(text).filter(|size| (1..=holders::MOST_BYTES).contains(size));
     size.ok_or_else(|| "expected a size of at least one byte, such as `64MiB`".to_owned())
-}
-
-fn principal(text: &str) -> Result<Principal, String> {
-    let principal = Principal::try_from(text.to_owned()).map_err(|error| error.to_string())?;
-    // A model's client adds its own name after a `/`.
-    if principal.to_string() != text || principal.name().is_empty() || text.contains('/') {
-        return Err("expected `ai:NAME`, `human:NAME` or `service:NAME`, without a `/`".to_owned());
-    }
-    Ok(principal)
-}
-
-fn role(text: &str) -> Result<String, String> {
-    let known = [DEVELOPER, READONLY, ADMIN];
-    let meant = known.iter().find(|role| role.eq_ignore_ascii_case(text));
-    if let Some(meant) = meant.filter(|role| **role != text) {
-        Err(format!("did you mean `{meant}`?"))
-    } else if is_name(text) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "expected `{DEVELOPER}`, `{READONLY}`, `{ADMIN}`, or a name of a-z A-Z 0-9 _ -"
-        ))
-    }
 }
 
 /// Milliseconds; hours and days too, which keys live for.
@@ -133,6 +113,7 @@ pub(super) async fn run(args: KeysArgs, shared: Shared) -> Result<Exit, Failure>
                     at_once: args.at_once,
                     waiting: args.waiting,
                 },
+                from: args.from,
                 expires_ms: expires,
             };
             let issued = desk.members.issue(wanted, &desk.by).await;
@@ -168,6 +149,7 @@ async fn list(desk: Desk) -> Result<(), Failure> {
         "EXPIRES",
         "PER MINUTE",
         "AT ONCE",
+        "FROM",
         "COUNTS",
     ];
     let rows = keys.into_iter().map(|key| {
@@ -182,11 +164,21 @@ async fn list(desk: Desk) -> Result<(), Failure> {
             time(key.expires_ms),
             key.allowance.per_minute.to_string(),
             key.allowance.at_once.to_string(),
+            everywhere(&key.from),
             counts.to_owned(),
         ]
     });
     output::say(&table::table(head, rows.collect()))?;
     Ok(())
+}
+
+/// From where something may be used, in words.
+pub(super) fn everywhere(networks: &[Network]) -> String {
+    if networks.is_empty() {
+        return "everywhere".to_owned();
+    }
+    let words: Vec<_> = networks.iter().map(ToString::to_string).collect();
+    words.join(",")
 }
 
 /// The one time that a key is shown: alone on standard output, so that it can be piped to where it is kept.

@@ -1,41 +1,48 @@
 //! Serving.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::boot;
-use crate::broker::fleet::Fleet;
+use crate::broker::statements::ByTarget;
 use crate::cli::mcp::{close_when_asked, serve_page};
+use crate::cli::relay::opening::Opening;
 use crate::cli::relay::{Clock, Desk, ServeArgs};
 use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::clock::SystemClock;
-use crate::config::{self, Surroundings};
+use crate::config::{self, Home, Oidc, Surroundings};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::level::Level;
 use crate::core::refusal::{Code, Refusal};
-use crate::mcp::Server;
-use crate::relay::{self, Certificates, Relay, Tls};
-
-/// How long a call waits for a person.
-const APPROVAL_WAIT: Duration = Duration::from_secs(45);
+use crate::core::workspace::WorkspaceName;
+use crate::reach::Reach;
+use crate::relay::{self, Certificates, Hall, Issuer, Relay, Tls};
+use crate::store::Workspaces;
 
 pub(super) async fn run(args: ServeArgs, shared: Shared) -> Result<Exit, Failure> {
+    if shared.workspace.is_some() {
+        let sentence = "a relay serves all of its workspaces";
+        let refusal = Refusal::new(Code::InvalidArgument, sentence);
+        return Err(Failure::Misused(refusal.hint("leave out `--workspace`")));
+    }
     refuse_plain(&args)?;
     refuse_open_numbers(&args)?;
     let around = Surroundings::of_process();
     let flags = shared.into_flags(Databases::default());
     let [policy, _] = config::load_policies(&flags, &around)?;
+    let issuer = config::load_oidc(&flags, &around)?.map(issuer);
+    let root = Home::find(&flags, &around)?.state_dir;
     let desk = Desk::open(Shared {
         config: flags.config,
         state: flags.state,
+        workspace: None,
         log: flags.log,
     })?;
-    let done = served(&desk, args, policy).await;
+    let done = served(&desk, args, (root, policy, issuer)).await;
     let closed = desk.place.state.close().await.map_err(Refusal::from);
     done?;
     closed?;
@@ -74,24 +81,26 @@ fn refuse_open_numbers(args: &ServeArgs) -> Result<(), Failure> {
     ))
 }
 
-async fn served(desk: &Desk, args: ServeArgs, policy: Option<PathBuf>) -> Result<(), Failure> {
+/// The identity provider, reached without TLS on this machine and in its own network alone.
+fn issuer(oidc: Oidc) -> Issuer {
+    let reach = Reach {
+        allow_insecure: false,
+        authority: oidc.authority,
+    };
+    Issuer::new(oidc.settings, oidc.keys, reach)
+}
+
+async fn served(
+    desk: &Desk,
+    args: ServeArgs,
+    (root, policy, issuer): (PathBuf, Option<PathBuf>, Option<Issuer>),
+) -> Result<(), Failure> {
     let tls = match (args.tls_certificate, args.tls_key) {
         (Some(certificate), Some(key)) => Some(Certificates::open(Tls { certificate, key })?),
         _ => None,
     };
     let state = &desk.place.state;
     let clock: Clock = Arc::new(SystemClock);
-    let known = desk.members.members().await?;
-    let known = known
-        .into_iter()
-        .filter(|member| member.revoked_ms.is_none());
-    let known = known.map(|member| {
-        // What an older version has written is said anew when the agent is back.
-        let served = serde_json::from_str(&member.served).unwrap_or_default();
-        (member.id, served)
-    });
-    let fleet = Arc::new(Fleet::new(state.clone(), known));
-    let broker = boot::hub((state, &fleet), (policy, APPROVAL_WAIT), &clock)?;
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.map_err(|error| cannot_listen(args.listen, &error))?;
     let address = listener.local_addr()?;
@@ -108,24 +117,25 @@ async fn served(desk: &Desk, args: ServeArgs, policy: Option<PathBuf>) -> Result
     let closing = CancellationToken::new();
     close_when_asked(closing.clone());
     // Nobody sits in front of a relay's account; whoever has a shell on it can open the page.
-    serve_page(state, ("", Level::Guarded), closing.child_token());
-    let mut hosts = vec![
-        "localhost".to_owned(),
-        "127.0.0.1".to_owned(),
-        "[::1]".to_owned(),
-    ];
-    hosts.extend(
-        hosts
-            .clone()
-            .iter()
-            .map(|host| format!("{host}:{}", address.port())),
-    );
-    hosts.push(address.to_string());
-    hosts.extend(args.hosts);
-    let server = Server::new(Arc::new(broker), "");
+    let known = (state.clone(), ByTarget::new());
+    serve_page(known, ("", Level::Guarded), closing.child_token());
+    let opening = Opening {
+        workspaces: Workspaces::of(&root),
+        hosts: hosts(address, args.hosts),
+        clock: Arc::clone(&clock),
+    };
     let members = (state.clone(), desk.members.clone());
+    let first = WorkspaceName::first();
+    let first = opening.opened(&first, members, policy).await?;
+    let hall = Hall::new(
+        opening.workspaces.clone(),
+        first,
+        Arc::new(opening).opener(),
+    );
+    hall.follow().await;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let relay = Relay::new(members, fleet, (server, hosts), tls, closing);
+    let crowd = (args.trusted_proxies, args.connections_per_address as usize);
+    let relay = Relay::new(hall, (tls, issuer), crowd, closing);
     output::say(&format!("The relay serves {scheme}://{address}/mcp."))?;
     if let Some(numbers) = &numbers {
         let at = numbers.local_addr()?;
@@ -136,7 +146,18 @@ async fn served(desk: &Desk, args: ServeArgs, policy: Option<PathBuf>) -> Result
     Ok(())
 }
 
-fn cannot_listen(address: std::net::SocketAddr, error: &io::Error) -> Failure {
+/// The names that clients may ask for: this machine's own, with and without the port, and these.
+fn hosts(address: SocketAddr, more: Vec<String>) -> Vec<String> {
+    let own = ["localhost", "127.0.0.1", "[::1]"];
+    let with_port = own.map(|host| format!("{host}:{}", address.port()));
+    let mut hosts: Vec<String> = own.map(str::to_owned).into();
+    hosts.extend(with_port);
+    hosts.push(address.to_string());
+    hosts.extend(more);
+    hosts
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
     let sentence = format!("cannot listen at {address}: {error}");
     Failure::Refused(
         Refusal::new(Code::InvalidArgument, sentence).hint("name another address with --listen"),

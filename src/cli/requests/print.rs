@@ -192,15 +192,20 @@ pub(super) fn document(document: &Document, values: Option<&Values>, look: &Look
     text.push_str(&field("effect", &effect(document)));
     text.push_str(&field("writes", &relations(&document.writes)));
     text.push_str(&field("reads", &relations(&document.reads)));
-    text.push_str("statement\n");
-    text.push_str(&look.block('|', &visible(&document.statement)));
-    let hidden = hidden_in(&document.statement);
+    let statement = document.shown_statement();
+    if document.parts.is_empty() {
+        text.push_str("statement\n");
+        text.push_str(&look.block('|', &visible(&statement)));
+        text.push_str(&parameters(document, values, look));
+    } else {
+        text.push_str(&batch(document, values, look));
+    }
+    let hidden = hidden_in(&statement);
     if hidden > 0 {
         let warning =
             format!("{hidden} characters of it would not show; they are written as \\u{{...}}");
         text.push_str(&field("careful", &warning));
     }
-    text.push_str(&parameters(document, values, look));
     text.push_str(&field("asked by", &document.requester.to_string()));
     match &document.reason {
         None => text.push_str(&field("reason", "none was given")),
@@ -246,6 +251,46 @@ fn relations(names: &[String]) -> String {
     }
 }
 
+/// Every statement of a batch with its own effect and values.
+fn batch(document: &Document, values: Option<&Values>, look: &Look) -> String {
+    let field = |label: &str, text: &str| look.field(label, &on_one_line(text));
+    let count = document.parts.len();
+    let mut text = field(
+        "batch",
+        &format!("{count} statements: all of them stand, or none does"),
+    );
+    for (number, part) in (1_usize..).zip(&document.parts) {
+        text.extend([
+            "statement ",
+            &number.to_string(),
+            " of ",
+            &count.to_string(),
+            "\n",
+        ]);
+        text.push_str(&look.block('|', &visible(&part.statement)));
+        let effect = format!("{}: this `{}` {}", part.effect, part.kind, part.because);
+        text.push_str(&field("effect", effect.trim_end()));
+        let own = values.and_then(|values| values.params.get(number - 1));
+        match (part.params, own.and_then(serde_json::Value::as_array)) {
+            (0, _) => text.push_str(&field("values", "none")),
+            (kept, None) => {
+                text.push_str(&field("values", &format!("{kept} that are no longer kept")));
+            }
+            (_, Some(own)) => text.push_str(&numbered(own, look)),
+        }
+    }
+    text
+}
+
+fn numbered(values: &[serde_json::Value], look: &Look) -> String {
+    let mut text = "values\n".to_owned();
+    for (number, value) in (1_usize..).zip(values) {
+        let shown = format!("{number} = {value}");
+        text.push_str(&look.block('|', &on_one_line(&shown)));
+    }
+    text
+}
+
 fn parameters(document: &Document, values: Option<&Values>, look: &Look) -> String {
     let Some(seal) = &document.params else {
         return look.field("values", "none");
@@ -254,12 +299,7 @@ fn parameters(document: &Document, values: Option<&Values>, look: &Look) -> Stri
         let gone = format!("{} that are no longer kept", seal.count);
         return look.field("values", &gone);
     };
-    let mut text = "values\n".to_owned();
-    for (number, value) in (1_usize..).zip(&values.params) {
-        let shown = format!("{number} = {value}");
-        text.push_str(&look.block('|', &on_one_line(&shown)));
-    }
-    text
+    numbered(&values.params, look)
 }
 
 fn limits(document: &Document) -> String {

@@ -8,7 +8,7 @@ use crate::cli::place::{agrees, can_ask};
 use crate::cli::requests::look::Look;
 use crate::cli::requests::{VoteArgs, json, print};
 use crate::cli::signing::OwnKey;
-use crate::cli::{Exit, Failure, output};
+use crate::cli::{Exit, Failure, known_agents, output};
 use crate::core::approval::{APPROVAL, Decision, Document, SignedVerdict, Verdict};
 use crate::core::ids::RequestId;
 use crate::core::principal::Principal;
@@ -92,6 +92,11 @@ pub(in crate::cli) async fn sign(
 ) -> Result<Request, Failure> {
     let trust = desk.trust().await?;
     let (key, signer) = OwnKey::find(signing.key, &trust, &desk.around)?;
+    let new = if desk.is_at_relay() {
+        known_agents::check(&shown.document, &desk.around, signing.quiet)?
+    } else {
+        None
+    };
     if !signing.quiet {
         let look = Look::of_questions();
         output::complain(&print::document(
@@ -119,7 +124,9 @@ pub(in crate::cli) async fn sign(
         signature: key.sign(APPROVAL, text.as_bytes())?,
         verdict: text,
     };
-    Ok(desk.vote(shown.request.id(), vote).await?)
+    let request = desk.vote(shown.request.id(), vote).await?;
+    new.map(known_agents::New::keep).transpose()?;
+    Ok(request)
 }
 
 /// The target and the effect once more, and how much there was to read.

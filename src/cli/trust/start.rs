@@ -15,7 +15,7 @@ use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::time::{Clock as _, Timestamp};
 use crate::core::trust::{
-    Origins, Proposal, ProposalError, Purpose, SignedProposal, SignedTrust, Signer, TrustFile,
+    Proposal, ProposalError, Purpose, SignedProposal, SignedTrust, Signer, TrustFile,
 };
 
 /// The group of whoever makes the first version.
@@ -72,14 +72,9 @@ fn version_one(
     let key = chosen(around, &args.key, &name)?;
     let now = now.unix_ms();
     let glass = args.break_glass.then_some(Purpose::BreakGlass);
-    let trust = TrustFile {
-        format: 1,
-        version: 1,
-        previous: None,
-        created_ms: now,
-        admin_quorum: 1,
-        origins: Origins::default(),
-        signers: vec![Signer {
+    let trust = TrustFile::first(
+        now,
+        vec![Signer {
             name,
             groups: BTreeSet::from([OWNER.to_owned()]),
             purposes: [Purpose::Approve, Purpose::Trust]
@@ -90,7 +85,7 @@ fn version_one(
             valid_until_ms: None,
             keys: vec![key.described()?],
         }],
-    };
+    );
     let signatures = vec![key.sign(TRUST, &trust.canonical())?];
     Ok((SignedTrust { trust, signatures }, key))
 }

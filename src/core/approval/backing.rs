@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::approval::document::{Document, DocumentError, Purpose};
+use crate::core::approval::document::{Called, Document, DocumentError, Purpose};
 use crate::core::approval::verdict::SignedVerdict;
 use crate::core::approval::verify::{VerdictError, VerifiedVerdict, verify_with};
 use crate::core::checks::Checks;
@@ -57,6 +57,8 @@ pub struct Executing<'a> {
     pub environment: &'a str,
     /// The work that came with the token.
     pub work: &'a Work,
+    /// What it says of the capability that is called, where it is one.
+    pub called: Option<&'a Called>,
     /// What the executor found that it can do.
     pub statement: &'a Statement,
 }
@@ -70,6 +72,9 @@ pub enum BackingError {
     /// The token names another document.
     #[error("the token names another request document than the one that came with it")]
     Document,
+    /// The document says of a capability what its agent does not say.
+    #[error("the approved document says otherwise of the capability than its agent")]
+    Capability,
     /// The document does not admit what the statement can do.
     #[error("the statement can do more than the approved document says")]
     Effect,
@@ -134,6 +139,7 @@ impl From<BackingError> for Refusal {
             BackingError::NoTrust => Self::new(Code::ApprovalRefused, error.to_string())
                 .hint("a person runs `secondkey trust init` first"),
             BackingError::Approvals
+            | BackingError::Capability
             | BackingError::Document
             | BackingError::Effect
             | BackingError::Environment
@@ -253,8 +259,17 @@ fn check_document(
         BackingError::NotAPerson,
     )?;
     checks.demand(document.is_about(here.work), BackingError::Work)?;
+    let called = document.capability.as_ref() == here.called;
+    checks.demand(called, BackingError::Capability)?;
     let effect = document.effect >= here.statement.effect;
-    checks.demand(effect, BackingError::Effect)?;
+    let parts = &here.statement.parts;
+    let effects = document.parts.len() == parts.len()
+        && document
+            .parts
+            .iter()
+            .zip(parts)
+            .all(|(shown, found)| shown.effect >= found.effect);
+    checks.demand(effect && effects, BackingError::Effect)?;
     let named = |set: &BTreeSet<Name>, shown: &[String]| {
         set.iter().all(|name| shown.contains(&name.to_string()))
     };

@@ -1,7 +1,11 @@
 //! The request document: all that a person is shown, and all that their signature covers.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::core::capability::{Offer, Parameter, Reviewed, Said, Vouched};
 use crate::core::checks::Checks;
 use crate::core::engine::Engine;
 use crate::core::exact::{ExactError, GREATEST, read_canonical};
@@ -11,11 +15,12 @@ use crate::core::policy::{Facts, Standing};
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::review::Finding;
+use crate::core::statement::batch::united;
 use crate::core::statement::{Effect, Statement};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::core::visible::shown_in;
-use crate::core::work::{Digest, Work, canonical_json};
+use crate::core::work::{Digest, Salt, Work, canonical_json};
 
 /// The longest document, in bytes.
 pub const LONGEST: usize = 1024 * 1024;
@@ -44,6 +49,38 @@ pub struct ParamsSeal {
     pub commitment: Digest,
 }
 
+/// One statement of a batch, as its approvers are shown it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// Its full text.
+    pub statement: String,
+    /// How many values it has.
+    pub params: u32,
+    /// The worst that it can do.
+    pub effect: Effect,
+    /// Its kind, such as `update`.
+    pub kind: String,
+    /// What makes it so, a verb phrase.
+    pub because: String,
+}
+
+impl Part {
+    /// What a document says of each statement of work, which was found to be this; nothing where the
+    /// work is one statement alone.
+    pub fn all(work: &Work, found: &Statement) -> Vec<Self> {
+        let part = |(work, found): (Work, &Statement)| Self {
+            statement: work.text().to_owned(),
+            params: u32::try_from(work.count()).unwrap_or(u32::MAX),
+            effect: found.effect,
+            kind: found.kind.clone(),
+            because: found.because(),
+        };
+        let statements = work.statements().into_iter();
+        statements.zip(&found.parts).map(part).collect()
+    }
+}
+
 /// The policies that asked for the approval.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +89,57 @@ pub struct PolicyDigests {
     pub workspace: Digest,
     /// The executor's own.
     pub agent: Digest,
+}
+
+/// What a document says of a capability: what its agent says, too, or the agent refuses.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Called {
+    /// Its name.
+    pub name: String,
+    /// The bundle that says what the name means.
+    pub bundle: Digest,
+    /// The version that the bundle's owner gave it.
+    pub version: String,
+    /// What it does, in its owner's words.
+    pub description: String,
+    /// Who reviewed it and when, in its owner's words.
+    pub reviewed: Option<Reviewed>,
+    /// All of this and its typed parameters, as the agent has signed it.
+    pub contract: Vouched,
+}
+
+impl Called {
+    /// What a document says of an offer.
+    pub fn of(offer: &Offer) -> Self {
+        Self::in_words_of(&offer.said, &offer.vouched)
+    }
+
+    fn in_words_of(said: &Said, vouched: &Vouched) -> Self {
+        Self {
+            name: said.contract.name.as_str().to_owned(),
+            bundle: said.bundle,
+            version: said.version.clone(),
+            description: said.contract.description.clone(),
+            reviewed: said.contract.reviewed.clone(),
+            contract: vouched.clone(),
+        }
+    }
+
+    /// Its parameters with their types, a line each, as its agent has signed them.
+    fn parameters(&self) -> String {
+        let said = self.contract.said();
+        let params = said.map(|said| said.contract.params).unwrap_or_default();
+        let line = |one: &Parameter| format!("  {}: {}\n", one.name, one.schema());
+        params.iter().map(line).collect()
+    }
+
+    /// What its agent has signed, if that is this and the agent is the one that is meant.
+    fn said_by(&self, executor: &AgentId, target: &str) -> Option<Said> {
+        let said = self.contract.said().ok()?;
+        let same = Self::in_words_of(&said, &self.contract) == *self;
+        (same && said.agent == *executor && said.target == target).then_some(said)
+    }
 }
 
 /// One request, as its approvers sign it. Canonical JSON (RFC 8785); times are unix milliseconds.
@@ -80,8 +168,14 @@ pub struct Document {
     pub reason: Option<String>,
     /// [`Work::digest`].
     pub work: Digest,
-    /// The statement's full text.
+    /// The statement's full text; of a batch all of them, as [`crate::core::work::together`] writes them.
     pub statement: String,
+    /// The capability that is called, where it is one: then its statement stays at the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capability: Option<Called>,
+    /// Of a batch its statements, in order. Absent for one statement alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     /// The seal over the values, where there are any.
     pub params: Option<ParamsSeal>,
     /// The worst that the statement can do.
@@ -117,6 +211,9 @@ pub enum DocumentError {
     /// Work that goes ahead of its review is never open to a program.
     #[error("only a person can break the glass")]
     BreakGlassRequester,
+    /// What stands there of the capability is not what its agent has signed.
+    #[error("the request document says of the capability what its agent has not signed")]
+    Contract,
     /// The bytes are not this JSON.
     #[error("the request document is refused: {0}")]
     Exact(#[from] ExactError),
@@ -141,7 +238,8 @@ impl From<DocumentError> for Refusal {
             DocumentError::BreakGlassRequester => {
                 "ask a person; they run `secondkey break-glass` themselves"
             }
-            DocumentError::Exact(_)
+            DocumentError::Contract
+            | DocumentError::Exact(_)
             | DocumentError::Nonce
             | DocumentError::Size
             | DocumentError::Times
@@ -199,6 +297,10 @@ impl Document {
         if self.statement.len() > STATEMENT_BYTES || too_many {
             return Err(DocumentError::Size);
         }
+        if let Some(called) = &self.capability {
+            let said = called.said_by(&self.executor, &self.target);
+            checks.demand(said.is_some(), DocumentError::Contract)?;
+        }
         match self.purpose {
             Purpose::BreakGlass => {
                 check_break_glass(checks, &self.requester, self.reason.as_deref())
@@ -207,18 +309,98 @@ impl Document {
         }
     }
 
+    /// The work that it is about, with these values.
+    pub fn work_with(&self, params: Vec<Value>, salt: Salt) -> Work {
+        if let Some(called) = &self.capability {
+            return Work::capability(&called.name, called.bundle, params, salt);
+        }
+        if self.parts.is_empty() {
+            return Work::Sql {
+                text: self.statement.clone(),
+                params,
+                salt,
+            };
+        }
+        let mut values = params.into_iter().map(|value| {
+            if let Value::Array(values) = value {
+                values
+            } else {
+                vec![value]
+            }
+        });
+        let statements = self.parts.iter().map(|part| {
+            let values = values.next().unwrap_or_default();
+            (part.statement.clone(), values)
+        });
+        Work::batch(statements.collect(), salt)
+    }
+
+    /// The text of each statement, in order.
+    pub fn texts(&self) -> Vec<&str> {
+        if self.parts.is_empty() {
+            return vec![&self.statement];
+        }
+        self.parts
+            .iter()
+            .map(|part| part.statement.as_str())
+            .collect()
+    }
+
+    /// What stands for the statement where people look: itself, or what is known of a capability whose statement
+    /// stays at its agent.
+    pub fn shown_statement(&self) -> Cow<'_, str> {
+        let Some(called) = &self.capability else {
+            return Cow::Borrowed(&self.statement);
+        };
+        let reviewed = match &called.reviewed {
+            Some(it) => format!("reviewed by {} on {}, as its file says", it.by, it.on),
+            None => "nobody is said to have reviewed it".to_owned(),
+        };
+        Cow::Owned(format!(
+            "{}\n{}\nversion {}; {reviewed}\n{}The statement stays at the agent, where `secondkey requests show {} --statement` prints it.",
+            self.statement,
+            called.description,
+            called.version,
+            called.parameters(),
+            self.request
+        ))
+    }
+
     /// Whether this is a document about exactly this work: text, values and salt.
     pub fn is_about(&self, work: &Work) -> bool {
         let seal = work.commitment().map(|commitment| ParamsSeal {
-            count: u32::try_from(work.params().len()).unwrap_or(u32::MAX),
+            count: u32::try_from(work.count()).unwrap_or(u32::MAX),
             commitment,
         });
-        self.work == work.digest() && self.statement == work.text() && self.params == seal
+        self.work == work.digest()
+            && self.statement == work.text()
+            && self.params == seal
+            && self.has_parts_of(work)
+    }
+
+    /// Whether each statement that is shown is that of the work, with as many values.
+    fn has_parts_of(&self, work: &Work) -> bool {
+        if !work.is_batch() {
+            return self.parts.is_empty();
+        }
+        let same = |(part, work): (&Part, &Work)| {
+            part.statement == work.text() && usize::try_from(part.params) == Ok(work.count())
+        };
+        let statements = work.statements();
+        self.parts.len() == statements.len() && self.parts.iter().zip(&statements).all(same)
     }
 
     /// Its statement as parsed, with what the agent had found in it beyond the text.
     pub fn as_found(&self, parsed: &Statement) -> Statement {
         let mut found = parsed.clone();
+        if found.parts.len() == self.parts.len() && !self.parts.is_empty() {
+            for (found, part) in found.parts.iter_mut().zip(&self.parts) {
+                if part.effect > found.effect {
+                    found.worsen(part.effect, part.because.clone());
+                }
+            }
+            found = united(found.parts);
+        }
         if self.effect > found.effect {
             found.worsen(self.effect, self.because.clone());
         }
@@ -238,7 +420,10 @@ impl Document {
             target,
             effect: self.effect,
             statement,
-            capability: None,
+            capability: self
+                .capability
+                .as_ref()
+                .map(|called| (called.name.as_str(), called.bundle)),
             findings,
             rows: None,
             break_glass: self.purpose == Purpose::BreakGlass,

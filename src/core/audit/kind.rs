@@ -42,10 +42,22 @@ kinds! {
     AgentRemoved = "agent.removed",
     /// Somebody let a frozen agent work again.
     AgentThawed = "agent.thawed",
+    /// Somebody said from which addresses a workspace may be used.
+    AddressesAllowed = "addresses.allowed",
     /// An API key of a relay was made.
     ApiKeyIssued = "api_key.issued",
+    /// Whoever showed an API key was turned away: its holder is suspended, or it is not for that address.
+    ApiKeyRefused = "api_key.refused",
     /// An API key of a relay was ended.
     ApiKeyRevoked = "api_key.revoked",
+    /// Somebody who may approve let a changed capability be called as it is.
+    CapabilityAccepted = "capability.accepted",
+    /// An acceptance of a changed capability was refused.
+    CapabilityAcceptanceRefused = "capability.acceptance_refused",
+    /// A capability was found to be another than the one that was known.
+    CapabilityChanged = "capability.changed",
+    /// Somebody at an agent tried a capability out, in a transaction that was rolled back.
+    CapabilityRehearsed = "capability.rehearsed",
     /// Somebody read names and types out of a target's catalogue.
     CatalogueRead = "catalogue.read",
     /// A user of this machine came in by the agent's socket.
@@ -78,6 +90,12 @@ kinds! {
     NotificationFailed = "notification.failed",
     /// Somebody fetched a further page of a result.
     PageRead = "page.read",
+    /// Somebody let a suspended principal go on.
+    PrincipalResumed = "principal.resumed",
+    /// Somebody ended all keys of a principal, for good.
+    PrincipalRetired = "principal.retired",
+    /// Somebody had the keys of a principal count for nothing, for now.
+    PrincipalSuspended = "principal.suspended",
     /// The broker allowed work.
     RequestAllowed = "request.allowed",
     /// As many people as the policy wanted have agreed.
@@ -100,6 +118,8 @@ kinds! {
     RequestRejected = "request.rejected",
     /// A look-up has found how a run ended.
     RequestSettled = "request.settled",
+    /// An agent goes on to the key that follows its relay's, which that one has signed.
+    RelayFollowed = "relay.followed",
     /// An agent has joined a relay, whose orders it takes from then on.
     RelayPinned = "relay.pinned",
     /// Somebody asked for work that has a life of its own.
@@ -114,8 +134,16 @@ kinds! {
     ServerStarted = "server.started",
     /// A server process ended in good order.
     ServerStopped = "server.stopped",
+    /// Somebody made a backup of a relay.
+    StateBackedUp = "state.backed_up",
+    /// Somebody put a backup of a relay in its place.
+    StateRestored = "state.restored",
     /// A trust file was pinned: from then on its signers count, and nobody else.
     TrustInstalled = "trust.installed",
+    /// Somebody made a workspace of a relay.
+    WorkspaceCreated = "workspace.created",
+    /// Somebody took a workspace away from a relay.
+    WorkspaceRemoved = "workspace.removed",
     /// A person's signed vote was counted.
     VoteCast = "vote.cast",
     /// Somebody's vote was refused.

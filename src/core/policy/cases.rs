@@ -123,6 +123,7 @@ impl Case {
             limits: Limits::DEFAULT,
             trusted: BTreeSet::new(),
             sync_reads: false,
+            only_capabilities: false,
         };
         let standing = Standing {
             roles: self.roles.clone(),

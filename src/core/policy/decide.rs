@@ -32,6 +32,8 @@ pub struct Question<'a> {
     pub agent: &'a AgentId,
     /// The digest of the work that would run.
     pub work: Digest,
+    /// The capability and the digest of its bundle, where it is not free SQL.
+    pub capability: Option<(&'a str, Digest)>,
     /// What the statement can do.
     pub statement: &'a Statement,
     /// The executor's own judgement, where it has looked already and found worse.
@@ -125,7 +127,7 @@ impl Question<'_> {
             target: self.target,
             effect: self.effect(),
             statement,
-            capability: None,
+            capability: self.capability,
             findings: &findings,
             rows: None,
             break_glass: self.purpose == Purpose::BreakGlass,

@@ -15,6 +15,7 @@ use crate::core::review::Finding;
 use crate::core::statement::{Effect, Name, Statement};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
+use crate::core::work::Digest;
 
 /// What a policy is judged on.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +30,8 @@ pub struct Facts<'a> {
     pub effect: Effect,
     /// What the text says.
     pub statement: &'a Statement,
-    /// The capability, where it is not free SQL.
-    pub capability: Option<&'a str>,
+    /// The capability and the digest of its bundle, where it is not free SQL.
+    pub capability: Option<(&'a str, Digest)>,
     /// What the review rules found and what becomes of it.
     pub findings: &'a [Finding],
     /// The rows that would change, where they were measured.
@@ -111,7 +112,7 @@ pub(super) struct Form {
     pub(super) target: String,
     who: [Fact; 4],
     place: [Fact; 6],
-    context: [Fact; 16],
+    context: [Fact; 17],
 }
 
 impl Part {
@@ -138,6 +139,7 @@ impl Part {
                 "functions",
                 "has_where",
                 "capability",
+                "bundle",
                 "findings",
                 "hour",
                 "weekday",
@@ -247,7 +249,7 @@ impl Facts<'_> {
         ]
     }
 
-    fn context(&self) -> [Fact; 16] {
+    fn context(&self) -> [Fact; 17] {
         let statement = self.statement;
         let reads = both_forms(&statement.reads);
         let writes = both_forms(&statement.writes);
@@ -265,7 +267,13 @@ impl Facts<'_> {
             Fact::Texts(both_forms(&statement.columns_written)),
             Fact::Texts(both_forms(&statement.functions)),
             Fact::Truth(statement.has_where == Some(true)),
-            text(self.capability.unwrap_or_default()),
+            text(self.capability.map(|(name, _)| name).unwrap_or_default()),
+            text(
+                &self
+                    .capability
+                    .map(|(_, bundle)| bundle.to_string())
+                    .unwrap_or_default(),
+            ),
             Fact::Texts(findings.collect()),
             Fact::Number(time.hour().into()),
             Fact::Number(time.weekday().number_from_monday().into()),

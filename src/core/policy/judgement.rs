@@ -116,6 +116,23 @@ impl Judgement {
         }
     }
 
+    /// The same, asking one more: work that would run waits, and what asks others or is refused stays so.
+    pub fn also_asking(mut self, requirement: Requirement) -> Self {
+        match &mut self.outcome {
+            Outcome::Allow => {
+                self.rules = vec![requirement.rule.clone()];
+                self.outcome = Outcome::Ask(vec![requirement]);
+            }
+            Outcome::Ask(asked) => {
+                if !asked.iter().any(|one| one.asks_the_same(&requirement)) {
+                    asked.push(requirement);
+                }
+            }
+            Outcome::Deny(_) => {}
+        }
+        self
+    }
+
     /// The requirements; none where nobody is asked.
     pub fn requirements(&self) -> &[Requirement] {
         match &self.outcome {

@@ -12,6 +12,7 @@ use crate::core::policy::judgement::Judgement;
 use crate::core::principal::Principal;
 use crate::core::review::Finding;
 use crate::core::statement::{Effect, Name};
+use crate::core::work::Digest;
 
 /// Judgements remembered; then all are forgotten.
 const REMEMBERED: usize = 512;
@@ -33,7 +34,7 @@ struct Key {
     columns_written: BTreeSet<Name>,
     functions: BTreeSet<Name>,
     has_where: Option<bool>,
-    capability: Option<String>,
+    capability: Option<(String, Digest)>,
     findings: Vec<Finding>,
     rows: Option<u64>,
     break_glass: bool,
@@ -71,7 +72,9 @@ impl Key {
             columns_written: statement.columns_written.clone(),
             functions: statement.functions.clone(),
             has_where: statement.has_where,
-            capability: facts.capability.map(str::to_owned),
+            capability: facts
+                .capability
+                .map(|(name, bundle)| (name.to_owned(), bundle)),
             findings: facts.findings.to_vec(),
             rows: facts.rows,
             break_glass: facts.break_glass,

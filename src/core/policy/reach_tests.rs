@@ -97,6 +97,7 @@ fn only_rules_about_a_target_that_there_is_are_looked_at_and_production_takes_ha
         limits: Limits::DEFAULT,
         trusted: BTreeSet::new(),
         sync_reads: false,
+        only_capabilities: false,
     };
     let (staging, production) = (target("staging"), target("production"));
     let out = |policy: &PolicySet, targets: Option<&[&Target]>| -> Vec<String> {

@@ -71,6 +71,26 @@ pub struct StepProgress {
 }
 
 impl Requirement {
+    /// One human, whoever it is; in production one whose hardware proves that they were there.
+    pub fn one_of_anyone(rule: &str, production: bool) -> Self {
+        let mut requirement = Self {
+            rule: rule.to_owned(),
+            steps: vec![Step {
+                count: 1,
+                group: ANYONE.to_owned(),
+            }],
+            presence: Presence::Passphrase,
+            surfaces: Surfaces::Any,
+            own_requests: false,
+            deny: 1,
+        };
+        if production {
+            requirement.as_in_production();
+            requirement.surfaces = Surfaces::Own;
+        }
+        requirement
+    }
+
     /// Makes it what it is in production, whatever the rule says: only a key counts whose hardware
     /// proves that somebody is there.
     pub(super) fn as_in_production(&mut self) {

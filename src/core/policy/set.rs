@@ -8,7 +8,7 @@ use cedar_policy::{Authorizer, Decision, PolicyId, ValidationMode, Validator};
 
 use crate::core::limits::Limits;
 use crate::core::policy::facts::{Facts, VOCABULARY, is_production};
-use crate::core::policy::judgement::{Denial, Judgement, Outcome};
+use crate::core::policy::judgement::{Denial, Judgement, Outcome, strictest};
 use crate::core::policy::memory::Memory;
 use crate::core::policy::problem::{Finder, Problem, Problems};
 use crate::core::policy::reader::{Reader, Rule};
@@ -32,6 +32,7 @@ pub const AGENT_DEFAULT: &str = include_str!("agent-default.cedar");
 /// A policy without a mistake in it.
 #[derive(Debug)]
 pub struct PolicySet {
+    text: String,
     rules: HashMap<PolicyId, Rule>,
     digest: Digest,
     memory: Memory,
@@ -64,6 +65,7 @@ impl PolicySet {
     /// The policy that denies everything.
     fn nothing() -> Self {
         Self {
+            text: String::new(),
             rules: HashMap::new(),
             digest: Digest::of(&[]),
             memory: Memory::default(),
@@ -123,6 +125,7 @@ impl PolicySet {
         }
         finder.finish(file)?;
         Ok(Self {
+            text: text.to_owned(),
             rules: rules.list,
             digest: Digest::of(&[text.as_bytes()]),
             memory: Memory::default(),
@@ -134,6 +137,11 @@ impl PolicySet {
         let mut rules: Vec<&Rule> = self.rules.values().collect();
         rules.sort_by_key(|rule| rule.number);
         rules
+    }
+
+    /// The text that it was read from.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// SHA-256 of the policy's text.
@@ -152,12 +160,59 @@ impl PolicySet {
     }
 
     /// Judges. Whatever cannot be evaluated is denied; the safety floor holds whatever the rules say.
+    ///
+    /// Of a batch each statement is judged by itself, and the strictest outcome wins.
     pub fn judge(&self, facts: &Facts<'_>) -> Judgement {
-        self.memory.or_else(facts, || self.explain(facts).judgement)
+        self.each_part(facts, |part| Explanation {
+            judgement: self.judge(part),
+            overshadowed: Vec::new(),
+        })
+        .map_or_else(
+            || self.memory.or_else(facts, || self.explain(facts).judgement),
+            |explained| explained.judgement,
+        )
+    }
+
+    /// What is said of each statement of a batch, together; nothing where it is no batch.
+    fn each_part(
+        &self,
+        facts: &Facts<'_>,
+        mut explain: impl FnMut(&Facts<'_>) -> Explanation,
+    ) -> Option<Explanation> {
+        let parts = facts.statement.parts.iter().map(|part| {
+            let findings = facts
+                .findings
+                .iter()
+                .filter(|f| part.findings.contains(&f.rule));
+            let findings: Vec<_> = findings.copied().collect();
+            explain(&Facts {
+                statement: part,
+                effect: part.effect,
+                findings: &findings,
+                ..*facts
+            })
+        });
+        parts.reduce(|mut all, part| {
+            all.judgement = strictest(all.judgement, part.judgement);
+            // One policy said all of it.
+            all.judgement.digest = self.digest;
+            let new = part
+                .overshadowed
+                .into_iter()
+                .filter(|rule| !all.overshadowed.contains(rule));
+            let new: Vec<_> = new.collect();
+            all.overshadowed.extend(new);
+            all
+        })
     }
 
     /// Judges, and says which rules match besides those that decide.
     pub fn explain(&self, facts: &Facts<'_>) -> Explanation {
+        self.each_part(facts, |part| self.explain(part))
+            .unwrap_or_else(|| self.explain_one(facts))
+    }
+
+    fn explain_one(&self, facts: &Facts<'_>) -> Explanation {
         let Some((outcome, mut matched)) = self.matched(facts) else {
             return Explanation {
                 judgement: self.judgement(facts, Outcome::Deny(Denial::Error), &[]),

@@ -41,6 +41,7 @@ impl Case {
                 limits: Limits::DEFAULT,
                 trusted: BTreeSet::new(),
                 sync_reads: false,
+                only_capabilities: false,
             },
             sql,
             findings: Vec::new(),

@@ -152,10 +152,11 @@ impl Request {
         Ok(request.change(state, now, Some(outcome)))
     }
 
-    /// A look-up has found what became of work whose end was not known.
+    /// Somebody has looked into the data and found what became of work whose end was not known; `comment` is
+    /// how they know, in their own words.
     pub fn settle(
         self,
-        found: Settlement,
+        (found, comment): (Settlement, &str),
         by: &Principal,
         now: Timestamp,
     ) -> Result<Change, InvalidTransition> {
@@ -167,18 +168,14 @@ impl Request {
         let event = request
             .event(EventKind::RequestSettled, now)
             .by(by)
-            .text("found", found.as_str());
+            .text("found", found.as_str())
+            .text("comment", comment);
         let state = match found {
             Settlement::Succeeded => State::Succeeded(ended),
             Settlement::Failed => State::Failed {
                 ended,
                 code: Code::OutcomeUnknown,
                 sqlstate: None,
-            },
-            Settlement::Cancelled => State::Cancelled {
-                by: None,
-                at: now,
-                votes: ended.approval.votes,
             },
         };
         Ok(request.change(state, now, Some(event)))

@@ -323,7 +323,7 @@ fn a_silent_agent_leaves_an_unknown_end_that_its_late_report_settles() {
     );
     let never = unknown
         .clone()
-        .settle(Settlement::Failed, &ada(), silent)
+        .settle((Settlement::Failed, "looked"), &ada(), silent)
         .unwrap();
     assert_eq!(never.request().status(), Status::Failed);
     assert!(
@@ -426,7 +426,7 @@ fn steps(from: &Request) -> Vec<Result<Change, InvalidTransition>> {
         take().dispatch(token(3), NOW.plus_ms(1), NOW),
         take().start(&token(1), 1, NOW, intent()),
         take().end(Ending::Succeeded, NOW, outcome()),
-        take().settle(Settlement::Failed, &ada(), NOW),
+        take().settle((Settlement::Failed, "looked"), &ada(), NOW),
     ]
 }
 

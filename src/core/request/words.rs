@@ -116,14 +116,13 @@ impl Ending {
 }
 
 /// What a look-up found about work whose end was not known.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Settlement {
     /// It stands.
     Succeeded,
     /// It does not stand: it was begun and never committed.
     Failed,
-    /// It does not stand: it was stopped.
-    Cancelled,
 }
 
 impl Settlement {
@@ -132,7 +131,6 @@ impl Settlement {
         match self {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
         }
     }
 }

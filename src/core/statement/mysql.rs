@@ -7,7 +7,7 @@
 
 mod expression;
 mod functions;
-mod lexer;
+pub(super) mod lexer;
 mod parameters;
 mod query;
 mod render;
@@ -43,6 +43,7 @@ pub(super) fn parse(sql: &str) -> Result<Statement, Refusal> {
         functions: BTreeSet::new(),
         has_where: None,
         findings: BTreeSet::new(),
+        parts: Vec::new(),
         names: Names::default(),
         placeholders: tokens.iter().filter(|t| t.kind == Kind::Parameter).count(),
         redacted: render::redacted(tokens),

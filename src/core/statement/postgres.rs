@@ -53,6 +53,7 @@ fn blank() -> Statement {
         functions: BTreeSet::new(),
         has_where: None,
         findings: BTreeSet::new(),
+        parts: Vec::new(),
         names: Names::default(),
         placeholders: 0,
         redacted: String::new(),

@@ -45,6 +45,7 @@ pub(super) fn parse(sql: &str) -> Result<Statement, Refusal> {
         functions: BTreeSet::new(),
         has_where: None,
         findings: BTreeSet::new(),
+        parts: Vec::new(),
         names: Names::default(),
         placeholders: placeholders::count(only)?,
         redacted: redact::redact(only),

@@ -8,8 +8,10 @@ use ed25519_dalek::{Signature, VerifyingKey};
 
 use crate::core::checks::Checks;
 use crate::core::ids::AgentId;
+use crate::core::ledger::Note;
 use crate::core::limits::Limits;
 use crate::core::refusal::{Code, Refusal};
+use crate::core::statement::Effect;
 use crate::core::time::Timestamp;
 use crate::core::token::Claims;
 use crate::core::token::sign::{key_id, protected_header};
@@ -59,14 +61,81 @@ pub struct Verifier {
 }
 
 /// Permission to run: a token whose signature, audience, time and work were checked. Only
-/// [`Verifier::verify`] makes one, and an executor runs nothing without one.
+/// [`Verifier::verify`] makes one that lets anything stay, and an executor runs nothing without one.
 #[derive(Debug)]
 pub struct VerifiedToken {
     claims: Claims,
     work: Work,
+    plan: Option<Plan>,
+    note: Option<Note>,
+}
+
+/// What a capability is run as: the agent's own statement and values, and what has to hold before a change
+/// is kept.
+#[derive(Debug)]
+pub struct Plan {
+    /// The statement and its values.
+    pub work: Work,
+    /// What has to hold.
+    pub keep: Keep,
+}
+
+/// What has to hold before a change is kept.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Keep {
+    /// No more rows are changed than these.
+    pub most_affected: Option<u64>,
+    /// The answer has these columns.
+    pub columns: Vec<String>,
+    /// What is noted of the change, in its own transaction.
+    pub note: Option<Note>,
+    /// Nothing is kept in any case: whoever runs it rolls back where it would commit.
+    pub nothing: bool,
+}
+
+impl Keep {
+    /// Refuses what must not be kept. Whoever asks rolls back then.
+    pub fn check<'c>(
+        &self,
+        affected: Option<u64>,
+        columns: impl IntoIterator<Item = &'c str>,
+    ) -> Result<(), Refusal> {
+        if let (Some(most), Some(changed)) = (self.most_affected, affected)
+            && changed > most
+        {
+            let message = format!("this would change {changed} rows and no more than {most} may");
+            return Err(Refusal::new(Code::LimitReached, message)
+                .hint("nothing was changed; narrow the call down"));
+        }
+        let there: Vec<&str> = columns.into_iter().collect();
+        match self
+            .columns
+            .iter()
+            .find(|name| !there.contains(&name.as_str()))
+        {
+            None => Ok(()),
+            Some(name) => Err(Refusal::new(
+                Code::ContractBroken,
+                format!("the answer has no column `{name}`, so nothing was changed"),
+            )),
+        }
+    }
 }
 
 impl VerifiedToken {
+    /// Permission to try a change of a capability out and to keep nothing of it. No one has to have ordered
+    /// that. It does nothing that cannot be rolled back: at most rows change.
+    pub fn rehearsal(mut claims: Claims, work: Work, mut plan: Plan) -> Self {
+        claims.effect = claims.effect.min(Effect::Write);
+        plan.keep.nothing = true;
+        Self {
+            claims,
+            work,
+            plan: Some(plan),
+            note: None,
+        }
+    }
+
     /// What the token says.
     pub fn claims(&self) -> &Claims {
         &self.claims
@@ -75,6 +144,36 @@ impl VerifiedToken {
     /// The work that it allows.
     pub fn work(&self) -> &Work {
         &self.work
+    }
+
+    /// What is sent to the database: the work itself, or what the agent has planned for a capability.
+    pub fn run(&self) -> &Work {
+        self.plan.as_ref().map_or(&self.work, |plan| &plan.work)
+    }
+
+    /// What has to hold before a change is kept.
+    pub fn keep(&self) -> Keep {
+        let keep = self.plan.as_ref().map(|plan| plan.keep.clone());
+        Keep {
+            note: self.note.clone(),
+            ..keep.unwrap_or_default()
+        }
+    }
+
+    /// The same permission for a change that is noted.
+    #[must_use]
+    pub fn noted(mut self, note: Option<Note>) -> Self {
+        self.note = note;
+        self
+    }
+
+    /// The same permission, with what the agent runs a capability as. Other work is its own plan and stays so.
+    #[must_use]
+    pub fn planned(mut self, plan: Option<Plan>) -> Self {
+        if matches!(self.work, Work::Capability { .. }) && !self.keep().nothing {
+            self.plan = plan;
+        }
+        self
     }
 
     /// The same permission with limits that are at most these.
@@ -123,7 +222,12 @@ impl Verifier {
         checks.demand(begun, TokenError::NotYet)?;
         checks.demand(now.unix_ms() < claims.expires_ms, TokenError::Expired)?;
         checks.demand(claims.work == work.digest(), TokenError::Work)?;
-        Ok(VerifiedToken { claims, work })
+        Ok(VerifiedToken {
+            claims,
+            work,
+            plan: None,
+            note: None,
+        })
     }
 
     fn signed_claims(&self, token: &[u8]) -> Result<Claims, TokenError> {

@@ -56,6 +56,7 @@ fn grant(work: &Work) -> Grant {
         functions: BTreeSet::new(),
         has_where: None,
         findings: BTreeSet::new(),
+        parts: Vec::new(),
         placeholders: 2,
         redacted: work.text().into(),
     };
@@ -68,12 +69,14 @@ fn grant(work: &Work) -> Grant {
         limits: Limits::DEFAULT,
         trusted: BTreeSet::new(),
         sync_reads: false,
+        only_capabilities: false,
     };
     let (_, decision) = decide(&Question {
         request: &RequestId::new(1_700_000_000_000, [5; 10]),
         principal: &Principal::new(PrincipalKind::Ai, "ada/test"),
         standing: &Standing::NONE,
         target: &target,
+        capability: None,
         agent: &agent(1),
         work: work.digest(),
         statement: &statement,

@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 
 use chrono::{DateTime, Utc};
 
-use crate::core::approval::{APPROVAL, REVIEW, TRUST};
+use crate::core::approval::{APPROVAL, CAPABILITY, REVIEW, TRUST};
 use crate::core::trust::{Purpose, Signer, TrustFile};
 
 /// One line for each key: principal, options, type, key.
@@ -32,11 +32,14 @@ fn namespaces(signer: &Signer) -> String {
         || signer.purposes.contains(&Purpose::BreakGlass);
     let approval = approves.then_some(APPROVAL);
     let trust = signer.purposes.contains(&Purpose::Trust).then_some(TRUST);
-    let review = signer
-        .purposes
-        .contains(&Purpose::Approve)
-        .then_some(REVIEW);
-    let all: Vec<&str> = approval.into_iter().chain(review).chain(trust).collect();
+    let reads = signer.purposes.contains(&Purpose::Approve);
+    let all = [
+        approval,
+        reads.then_some(REVIEW),
+        reads.then_some(CAPABILITY),
+        trust,
+    ];
+    let all: Vec<&str> = all.into_iter().flatten().collect();
     all.join(",")
 }
 

@@ -63,6 +63,17 @@ pub struct SignerKey {
 }
 
 impl SignerKey {
+    /// A key as OpenSSH keeps them; its signatures need not say that it knew who touched it.
+    pub fn ssh(public: PublicKey, presence: Presence, label: impl Into<String>) -> Self {
+        Self {
+            kind: KeyKind::Ssh,
+            public,
+            presence,
+            user_verification: false,
+            label: label.into(),
+        }
+    }
+
     /// Whether a passkey may be used on a page of this origin.
     pub fn allows_origin(&self, origin: &str) -> bool {
         match &self.kind {
@@ -138,6 +149,19 @@ pub struct TrustFile {
 }
 
 impl TrustFile {
+    /// Version 1: one trust admin signs the next, and passkeys sign on no page yet.
+    pub fn first(created_ms: i64, signers: Vec<Signer>) -> Self {
+        Self {
+            format: FORMAT,
+            version: 1,
+            previous: None,
+            created_ms,
+            admin_quorum: 1,
+            origins: Origins::default(),
+            signers,
+        }
+    }
+
     /// The bytes that trust admins sign.
     pub fn canonical(&self) -> Vec<u8> {
         canonical_json(self)
@@ -179,6 +203,14 @@ pub struct SignedTrust {
 }
 
 impl SignedTrust {
+    /// What nobody has signed yet.
+    pub fn unsigned(trust: TrustFile) -> Self {
+        Self {
+            trust,
+            signatures: Vec::new(),
+        }
+    }
+
     /// Reads a trust file in any layout, with no field too many or too few. Nothing is verified.
     pub fn parse(bytes: &[u8]) -> Result<Self, ExactError> {
         read_exact(bytes, LONGEST)

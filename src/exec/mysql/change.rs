@@ -9,6 +9,8 @@ use crate::core::answer::{self, Column, Row};
 use crate::core::limits::Limits;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::statement::Effect;
+use crate::core::token::Keep;
+use crate::exec::ledger::unwritten;
 use crate::exec::mysql::errors;
 use crate::exec::mysql::session::{Mode, Session};
 use crate::exec::mysql::values::Columns;
@@ -16,7 +18,7 @@ use crate::exec::mysql::watch::Watch;
 use crate::exec::rows::ROWS_PER_EVENT;
 
 /// The largest answer of a change, in bytes of JSON: it is held until the change is committed.
-const ANSWER_BYTES: usize = 32 * 1024 * 1024;
+pub(super) const ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
 /// One change to be run.
 #[derive(Debug)]
@@ -25,6 +27,10 @@ pub(super) struct Order {
     pub(super) arguments: MySqlArguments,
     pub(super) limits: Limits,
     pub(super) effect: Effect,
+    /// Whether each row that it answers is one that it changed.
+    pub(super) returns_changed: bool,
+    /// What has to hold before it is kept.
+    pub(super) keep: Keep,
 }
 
 /// What a change answers.
@@ -33,7 +39,13 @@ pub(super) struct Answer {
     pub(super) columns: Vec<Column>,
     pub(super) pages: Vec<Vec<Row>>,
     pub(super) affected: u64,
-    bytes: usize,
+    pub(super) bytes: usize,
+}
+
+/// Whether each row that a statement of this kind answers is one that it changed. MariaDB counts none of those
+/// that `RETURNING` answers.
+pub(super) fn returns_changed(kind: &str) -> bool {
+    matches!(kind, "delete" | "insert" | "replace" | "update")
 }
 
 /// Runs a change to its end.
@@ -63,23 +75,56 @@ async fn in_transaction(
 ) -> Result<Answer, Refusal> {
     let begun = session.own("START TRANSACTION READ WRITE").await;
     begun.map_err(|error| errors::refusal(&error))?;
-    let limits = order.limits;
+    let (limits, keep) = (order.limits, order.keep.clone());
     let answer = match execute(session, order, watch).await {
         Ok(answer) => answer,
         Err(Failure::Refused(refusal)) => return Err(refusal),
-        Err(Failure::Lost) => {
-            return Err(Refusal::new(
-                Code::DatabaseUnavailable,
-                "the connection was lost before the change was committed, so nothing of it stands",
-            )
-            .hint("try again in a moment"));
-        }
+        Err(Failure::Lost) => return Err(lost()),
     };
+    let columns = answer.columns.iter().map(|column| column.name.as_str());
+    keep.check(Some(answer.affected), columns)?;
+    if keep.nothing {
+        let undone = session.own("ROLLBACK").await;
+        undone.map_err(|error| errors::refusal(&error))?;
+        return Ok(answer);
+    }
+    note(session, &keep, (answer.affected, 0)).await?;
+    commit(session, limits).await?;
+    Ok(answer)
+}
+
+/// Notes the change in the ledger, if there is one, inside its transaction.
+pub(super) async fn note(
+    session: &mut Session,
+    keep: &Keep,
+    (affected, statements): (u64, usize),
+) -> Result<(), Refusal> {
+    let Some(note) = &keep.note else {
+        return Ok(());
+    };
+    match session.own(note.done(Some(affected), statements)).await {
+        Ok(()) => Ok(()),
+        Err(error) if errors::is_lost(&error) => Err(lost()),
+        Err(error) => Err(unwritten(&errors::refusal(&error))),
+    }
+}
+
+/// The refusal where the connection was gone before anything was committed.
+pub(super) fn lost() -> Refusal {
+    Refusal::new(
+        Code::DatabaseUnavailable,
+        "the connection was lost before the change was committed, so nothing of it stands",
+    )
+    .hint("try again in a moment")
+}
+
+/// Commits what was changed.
+pub(super) async fn commit(session: &mut Session, limits: Limits) -> Result<(), Refusal> {
     // A commit is not to be cut short by what is left of the statement's time.
     let patient = session.limit(limits.time_ms.max(30_000)).await;
     patient.map_err(|error| errors::refusal(&error))?;
     match session.own("COMMIT").await {
-        Ok(()) => Ok(answer),
+        Ok(()) => Ok(()),
         Err(error) if errors::is_lost(&error) => Err(unknown()),
         Err(error) => Err(errors::refusal(&error)),
     }
@@ -95,7 +140,7 @@ async fn alone(session: &mut Session, order: Order, watch: &Watch) -> Result<Ans
         })
 }
 
-fn unknown() -> Refusal {
+pub(super) fn unknown() -> Refusal {
     Refusal::new(
         Code::OutcomeUnknown,
         "the connection was lost before the server confirmed the change; it may stand or not",
@@ -103,7 +148,7 @@ fn unknown() -> Refusal {
     .hint("look at the data before doing it again")
 }
 
-enum Failure {
+pub(super) enum Failure {
     /// The server said no, or was made to stop.
     Refused(Refusal),
     /// Nothing more was heard.
@@ -123,7 +168,11 @@ impl From<sqlx::Error> for Failure {
 /// How long a statement may take to end once it was killed.
 const DYING: std::time::Duration = std::time::Duration::from_secs(10);
 
-async fn execute(session: &mut Session, order: Order, watch: &Watch) -> Result<Answer, Failure> {
+pub(super) async fn execute(
+    session: &mut Session,
+    order: Order,
+    watch: &Watch,
+) -> Result<Answer, Failure> {
     let id = session.id;
     let mut work = Box::pin(collect(session, order));
     let why = match watch.during(&mut work).await {
@@ -143,6 +192,7 @@ async fn collect(session: &mut Session, order: Order) -> Result<Answer, Failure>
     let page = usize::try_from(order.limits.rows)
         .unwrap_or(usize::MAX)
         .saturating_add(1);
+    let mut returned = 0_u64;
     let query = sqlx::query_with(AssertSqlSafe(order.sql), order.arguments);
     let mut results = session.connection.fetch_many(query);
     let mut answer = Answer::default();
@@ -159,10 +209,14 @@ async fn collect(session: &mut Session, order: Order) -> Result<Answer, Failure>
             Either::Right(row) => {
                 let columns = columns.get_or_insert_with(|| Columns::new(sqlx::Row::columns(&row)));
                 answer.add(columns.row(&row).map_err(Failure::Refused)?, page)?;
+                returned += 1;
             }
         }
     }
     answer.columns = columns.map(|c| c.shown).unwrap_or_default();
+    if order.returns_changed {
+        answer.affected = answer.affected.max(returned);
+    }
     Ok(answer)
 }
 

@@ -37,16 +37,23 @@ fn bad(refusal: Refusal) -> Check {
 fn version(session: &Session) -> Check {
     let version = &session.version;
     match session.flavour {
-        Flavour::MariaDb if version.starts_with("10.11.") => {
+        Flavour::MariaDb
+            if ["10.11.", "11.8."]
+                .iter()
+                .any(|run| version.starts_with(run)) =>
+        {
             Check::good(format!("reached MariaDB {version}, which our tests run"))
         }
         Flavour::MariaDb => Check::warning(
             format!("reached MariaDB {version}, which our tests do not run"),
-            "10.11 is the version that our tests run; others work as far as we know",
+            "our tests run 10.11 and 11.8; others work as far as we know",
         ),
+        Flavour::MySql if version.starts_with("9.7.") => {
+            Check::good(format!("reached MySQL {version}, which our tests run"))
+        }
         Flavour::MySql => Check::warning(
             format!("reached MySQL {version}, which is not verified by us"),
-            "MySQL 8 works as far as we know; our tests run MariaDB 10.11",
+            "our tests run MySQL 9.7; 8 works as far as we know",
         ),
     }
 }

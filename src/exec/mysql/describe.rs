@@ -42,6 +42,19 @@ const TABLES: &str = "SELECT table_schema, table_name, table_type, CAST(table_ro
      FROM information_schema.tables \
      WHERE table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')";
 
+/// Whether there is a column that holds vectors which the login can see, on a server that can measure how far
+/// they are from each other: MariaDB. MySQL 9 has the type alone.
+const VECTORS: &str = "SELECT IF(version() LIKE '%MariaDB%' AND EXISTS (SELECT 1 FROM information_schema.columns \
+     WHERE data_type = 'vector' AND table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')), \
+     'yes', 'no')";
+
+/// Whether the login can see any column that holds vectors.
+pub(super) async fn have_vectors(session: &mut Session) -> Result<bool, Refusal> {
+    let rows = rows(session, VECTORS, &[]).await?;
+    let said = rows.first().and_then(|row| row.first()).cloned().flatten();
+    Ok(said.as_deref() == Some("yes"))
+}
+
 struct Listed {
     schema: String,
     name: String,

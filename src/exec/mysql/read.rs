@@ -5,12 +5,15 @@ use std::sync::{Mutex, PoisonError};
 
 use futures::TryStreamExt as _;
 use sqlx::mysql::{MySqlArguments, MySqlRow};
-use sqlx::{AssertSqlSafe, Either, Executor as _, SqlSafeStr as _, Statement as _};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Either, Executor as _, SqlSafeStr as _, Statement as _,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::answer::{self, Column, Row};
 use crate::core::limits::Limits;
 use crate::core::refusal::{Code, Refusal};
+use crate::core::schema::Described;
 use crate::exec::Event;
 use crate::exec::mysql::errors;
 use crate::exec::mysql::session::Session;
@@ -197,24 +200,49 @@ async fn whole(session: &mut Session) -> Result<(), End> {
 async fn prepare(session: &mut Session, order: &Order, grammar: &Grammar) -> Result<Columns, End> {
     let sql = AssertSqlSafe(order.sql.clone()).into_sql_str();
     let statement = session.connection.prepare(sql).await?;
-    if let Some(probe) = order.probe.as_ref().filter(|probe| !grammar.knows(probe)) {
-        let text = AssertSqlSafe(probe.clone()).into_sql_str();
-        match session.connection.prepare(text).await {
-            Ok(_) => grammar.learn(probe.clone()),
-            Err(error) if is_only_a_star(&error) => grammar.learn(probe.clone()),
-            Err(error) if errors::is_lost(&error) => return Err(End::Broken(error)),
-            Err(_) => {
-                return Err(End::Wrong(
-                    Refusal::new(
-                        Code::Forbidden,
-                        "the server's own grammar does not take this as a plain query",
-                    )
-                    .hint("use a SELECT that could stand inside another SELECT: no INTO, no locks, no assignments"),
-                ));
-            }
+    let columns = Columns::new(statement.columns());
+    if let Some(probe) = &order.probe {
+        ask(session, probe, grammar).await?;
+    }
+    Ok(columns)
+}
+
+/// Asks the server whether its own grammar takes a text as a query, unless it was asked before.
+pub(super) async fn ask(session: &mut Session, probe: &str, grammar: &Grammar) -> Result<(), End> {
+    if grammar.knows(probe) {
+        return Ok(());
+    }
+    let text = AssertSqlSafe(probe.to_owned()).into_sql_str();
+    match session.connection.prepare(text).await {
+        Ok(_) => grammar.learn(probe.to_owned()),
+        Err(error) if is_only_a_star(&error) => grammar.learn(probe.to_owned()),
+        Err(error) if errors::is_lost(&error) => return Err(End::Broken(error)),
+        Err(_) => {
+            return Err(End::Wrong(
+                Refusal::new(
+                    Code::Forbidden,
+                    "the server's own grammar does not take this as a plain query",
+                )
+                .hint("use a SELECT that could stand inside another SELECT: no INTO, no locks, no assignments"),
+            ));
         }
     }
-    Ok(Columns::new(statement.columns()))
+    Ok(())
+}
+
+/// What the server says of a statement that is prepared and not run. It gives parameters no types.
+pub(super) async fn describe(session: &mut Session, sql: &str) -> Result<Described, Refusal> {
+    let sql = AssertSqlSafe(sql.to_owned()).into_sql_str();
+    // One that was prepared here before says what the tables were like then.
+    let forgotten = session.connection.clear_cached_statements().await;
+    forgotten.map_err(|error| errors::refusal(&error))?;
+    let statement = session.connection.prepare(sql).await;
+    let statement = statement.map_err(|error| errors::refusal(&error))?;
+    Ok(Described {
+        params: Vec::new(),
+        columns: Columns::new(statement.columns()).shown,
+        nullable: Vec::new(),
+    })
 }
 
 /// Inside EXISTS the server takes a `*` for one column, so that the sides of a UNION with one no

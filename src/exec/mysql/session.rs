@@ -120,18 +120,30 @@ impl Session {
         sql: &'static str,
         values: &[&str],
     ) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
-        let mut query = sqlx::query(sql);
-        for value in values {
-            query = query.bind((*value).to_owned());
-        }
-        let rows = tokio::time::timeout(PATIENCE, query.fetch_all(&mut self.connection)).await;
-        let rows = rows.map_err(|_| sqlx::Error::PoolTimedOut)??;
-        let text = |row: &MySqlRow, at: usize| {
-            let bytes = row.try_get_unchecked::<Vec<u8>, _>(at).ok()?;
-            Some(String::from_utf8_lossy(&bytes).into_owned())
+        let rows = async {
+            if values.is_empty() {
+                // MySQL does not prepare `SHOW WARNINGS`.
+                return self.connection.fetch_all(sqlx::raw_sql(sql)).await;
+            }
+            let query = values.iter().fold(sqlx::query(sql), |query, value| {
+                query.bind((*value).to_owned())
+            });
+            query.fetch_all(&mut self.connection).await
         };
-        let columns = |row: &MySqlRow| (0..row.len()).map(|at| text(row, at)).collect();
+        let rows = tokio::time::timeout(PATIENCE, rows).await;
+        let rows = rows.map_err(|_| sqlx::Error::PoolTimedOut)??;
         Ok(rows.iter().map(columns).collect())
+    }
+
+    /// The first row of a query of our own, each field as text.
+    pub(super) async fn first(
+        &mut self,
+        sql: &str,
+    ) -> Result<Option<Vec<Option<String>>>, sqlx::Error> {
+        let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        let row = tokio::time::timeout(PATIENCE, self.connection.fetch_optional(query)).await;
+        let row = row.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        Ok(row.as_ref().map(columns))
     }
 
     /// Says goodbye to the server.
@@ -139,6 +151,15 @@ impl Session {
         // It is gone either way.
         let _gone = tokio::time::timeout(Duration::from_secs(1), self.connection.close()).await;
     }
+}
+
+/// Every field as text.
+fn columns(row: &MySqlRow) -> Vec<Option<String>> {
+    let text = |at| {
+        let bytes = row.try_get_unchecked::<Vec<u8>, _>(at).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    (0..row.len()).map(text).collect()
 }
 
 impl std::fmt::Debug for Session {

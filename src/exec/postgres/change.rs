@@ -17,16 +17,17 @@ use super::{binary, errors};
 use crate::core::answer::{Column, Row as Answer};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::statement::Effect;
+use crate::exec::ledger::unwritten;
 use crate::exec::rows::{Event, ROWS_PER_EVENT, Running};
 
 /// What the server says when a statement wants no transaction around it.
 const WANTS_NO_TRANSACTION: &str = "25001";
 
 /// What a change brought.
-struct Outcome {
-    columns: Vec<Column>,
-    rows: Vec<Answer>,
-    affected: Option<u64>,
+pub(super) struct Outcome {
+    pub(super) columns: Vec<Column>,
+    pub(super) rows: Vec<Answer>,
+    pub(super) affected: Option<u64>,
 }
 
 /// Why a change came to nothing, and what to do with its connection.
@@ -61,7 +62,7 @@ pub(super) async fn start(order: Order, loan: Loan) -> Result<Running, Refusal> 
 }
 
 /// An answer that is all there.
-fn running(outcome: Outcome, first: usize) -> Running {
+pub(super) fn running(outcome: Outcome, first: usize) -> Running {
     let mut rows = outcome.rows;
     let rest = rows.split_off(rows.len().min(first));
     let (events, receiver) = mpsc::channel(rest.len() / ROWS_PER_EVENT + 3);
@@ -97,6 +98,14 @@ async fn change(order: Arc<Order>, mut loan: Loan) -> Result<Outcome, Refusal> {
             Err(refusal)
         }
         Ok(Err(Failed::WantsNone)) => bare(order, loan, limit).await,
+        Ok(Ok(outcome)) if order.keep.nothing => {
+            // What is checked at the commit is checked now.
+            let client = &loan.session.client;
+            let checked = client.batch_execute("set constraints all immediate").await;
+            roll_back(loan).await;
+            checked.map_err(|error| errors::refusal(&error))?;
+            Ok(outcome)
+        }
         Ok(Ok(outcome)) => {
             commit(&loan.session.client).await?;
             // A setting, role or prepared name must not meet the next caller.
@@ -116,12 +125,13 @@ async fn work(order: Arc<Order>, loan: &mut Loan) -> Result<Outcome, Failed> {
     let params = checked(&order, &prepared).map_err(Failed::Refused)?;
     let client = &loan.session.client;
     let begin = format!(
-        "begin read write; set local statement_timeout = {}",
-        order.limits.time_ms
+        "begin read write; set local statement_timeout = {}; set local application_name = '{}'",
+        order.limits.time_ms, order.name
     );
+    let mut room = HELD;
     let (opened, ran) = futures::join!(
         client.batch_execute(&begin),
-        execute(client, &prepared, params)
+        execute(client, &prepared, params, &mut room)
     );
     if let Err(error) = opened {
         return Err(Failed::Refused(errors::refusal(&error)));
@@ -134,10 +144,19 @@ async fn work(order: Arc<Order>, loan: &mut Loan) -> Result<Outcome, Failed> {
                     .map_err(|error| Failed::Refused(errors::refusal(&error)))?,
                 None => return Err(Failed::Refused(too_much())),
             };
+            let affected = counted(&order, affected);
+            let columns = prepared.columns.iter().map(|column| column.name.as_str());
+            order
+                .keep
+                .check(affected, columns)
+                .map_err(Failed::Refused)?;
+            note(client, &order, (affected, 0))
+                .await
+                .map_err(Failed::Refused)?;
             Ok(Outcome {
                 columns: prepared.columns.clone(),
                 rows,
-                affected: counted(&order, affected),
+                affected,
             })
         }
         Err(error) => {
@@ -154,7 +173,20 @@ async fn work(order: Arc<Order>, loan: &mut Loan) -> Result<Outcome, Failed> {
     }
 }
 
-fn checked(order: &Order, prepared: &Prepared) -> Result<Vec<Parameter>, Refusal> {
+/// Notes the change in the ledger, if there is one, inside its transaction.
+pub(super) async fn note(
+    client: &Client,
+    order: &Order,
+    (affected, statements): (Option<u64>, usize),
+) -> Result<(), Refusal> {
+    let Some(note) = &order.keep.note else {
+        return Ok(());
+    };
+    let noted = client.batch_execute(&note.done(affected, statements)).await;
+    noted.map_err(|error| unwritten(&errors::refusal(&error)))
+}
+
+pub(super) fn checked(order: &Order, prepared: &Prepared) -> Result<Vec<Parameter>, Refusal> {
     let odd = |c: &&tokio_postgres::Column| !binary::can_be_written(c.type_());
     if let Some(column) = prepared.statement.columns().iter().find(odd) {
         return Err(Refusal::new(
@@ -169,24 +201,27 @@ fn checked(order: &Order, prepared: &Prepared) -> Result<Vec<Parameter>, Refusal
     params::parameters(prepared.statement.params(), &order.params)
 }
 
-/// Runs a statement and gathers what it returns; no rows when they were too many to hold.
-async fn execute(
+/// Runs a statement and gathers what it returns; no rows when they were too many for `room`, the bytes
+/// that may still be held.
+pub(super) async fn execute(
     client: &Client,
     prepared: &Prepared,
     params: Vec<Parameter>,
+    room: &mut usize,
 ) -> Result<(Option<Vec<Row>>, u64), Error> {
     let stream = client.query_raw(&prepared.statement, params).await?;
     let mut stream = std::pin::pin!(stream);
-    let (mut rows, mut bytes) = (Vec::new(), 0);
+    let (mut rows, mut fits) = (Vec::new(), true);
     while let Some(row) = stream.next().await {
         let row = row?;
-        bytes += row.raw_size_bytes();
-        if bytes <= HELD {
+        fits &= row.raw_size_bytes() <= *room;
+        if fits {
+            *room -= row.raw_size_bytes();
             rows.push(row);
         }
     }
     let affected = stream.rows_affected().unwrap_or_default();
-    Ok(((bytes <= HELD).then_some(rows), affected))
+    Ok((fits.then_some(rows), affected))
 }
 
 /// Runs a statement that stands alone (VACUUM, CREATE INDEX CONCURRENTLY), on a connection that
@@ -194,7 +229,10 @@ async fn execute(
 async fn bare(order: Arc<Order>, loan: Loan, limit: Duration) -> Result<Outcome, Refusal> {
     let client = &loan.session.client;
     let alone = async {
-        let begin = format!("rollback; set statement_timeout = {}", order.limits.time_ms);
+        let begin = format!(
+            "rollback; set statement_timeout = {}; set application_name = '{}'",
+            order.limits.time_ms, order.name
+        );
         client.batch_execute(&begin).await?;
         client.execute_typed(&order.sql, &[]).await
     };
@@ -213,7 +251,7 @@ async fn bare(order: Arc<Order>, loan: Loan, limit: Duration) -> Result<Outcome,
 }
 
 /// How many rows were changed, for statements that change rows.
-fn counted(order: &Order, affected: u64) -> Option<u64> {
+pub(super) fn counted(order: &Order, affected: u64) -> Option<u64> {
     matches!(
         order.statement.kind.as_str(),
         "insert" | "update" | "delete" | "merge"
@@ -221,7 +259,7 @@ fn counted(order: &Order, affected: u64) -> Option<u64> {
     .then_some(affected)
 }
 
-async fn commit(client: &Client) -> Result<(), Refusal> {
+pub(super) async fn commit(client: &Client) -> Result<(), Refusal> {
     match client.batch_execute("commit").await {
         Ok(()) => Ok(()),
         Err(error) if errors::is_lost(&error) => Err(Refusal::new(

@@ -106,6 +106,11 @@ fn text(kind: &Type, value: &Value) -> Text {
             (Kind::Domain(base), _) => text(base, value),
             (Kind::Array(element), Value::Array(items)) => array(element, items).map(Some),
             (Kind::Array(_), _) => string(value, "send a JSON array"),
+            // pgvector's text form of a vector is a JSON array of numbers.
+            (_, Value::Array(items)) if is_vector(kind) && items.iter().all(Value::is_number) => {
+                Ok(Some(value.to_string()))
+            }
+            _ if is_vector(kind) => string(value, "send an array of numbers, or its text"),
             _ => string(value, "send it as text"),
         },
     }
@@ -158,6 +163,11 @@ fn is_exact(number: &Number) -> bool {
 fn is_hex(text: &str) -> bool {
     text.strip_prefix("\\x")
         .is_some_and(|hex| hex.len() % 2 == 0 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Whether this is one of pgvector's types whose elements all stand in the text.
+fn is_vector(kind: &Type) -> bool {
+    matches!(kind.name(), "vector" | "halfvec")
 }
 
 /// An array in the server's text form, every element quoted.

@@ -9,6 +9,7 @@ use super::errors;
 use super::session::Session;
 use crate::core::answer::Column;
 use crate::core::refusal::Refusal;
+use crate::core::schema::Described;
 
 /// The cursor of a read. One read runs on a connection at a time.
 pub(super) const CURSOR: &str = "secondkey_rows";
@@ -54,6 +55,60 @@ pub(super) async fn prepare(
     });
     session.keep(sql, Arc::clone(&prepared));
     Ok(prepared)
+}
+
+/// What the server says of a statement that is prepared and not kept.
+pub(super) async fn describe(session: &Session, sql: &str) -> Result<Described, Refusal> {
+    let statement = session.client.prepare(sql).await;
+    let statement = statement.map_err(|error| errors::refusal(&error))?;
+    let params = statement.params().iter().map(|kind| kind.name().to_owned());
+    Ok(Described {
+        params: params.collect(),
+        columns: columns(session, &statement).await?,
+        nullable: nullable(session, &statement, sql).await?,
+    })
+}
+
+/// Words with which a column that is never null in its table can be null in an answer.
+const ADD_NULLS: [&str; 7] = ["left", "right", "full", "outer", "rollup", "cube", "sets"];
+
+/// Of each column whether it can be null: known of those that are a table's own and that nothing in the statement can
+/// have added nulls to. A word in a text counts as well: less is known then, and nothing wrong.
+async fn nullable(
+    session: &Session,
+    statement: &Statement,
+    sql: &str,
+) -> Result<Vec<Option<bool>>, Refusal> {
+    let lower = sql.to_lowercase();
+    let mut words = lower.split(|c: char| !c.is_alphanumeric() && c != '_');
+    if words.any(|word| ADD_NULLS.contains(&word)) {
+        return Ok(vec![None; statement.columns().len()]);
+    }
+    let columns = statement.columns().iter();
+    let (tables, numbers): (Vec<u32>, Vec<i16>) = columns
+        .map(|column| {
+            let place = column.table_oid().zip(column.column_id());
+            place.unwrap_or((0, 0))
+        })
+        .unzip();
+    let rows = session
+        .client
+        .query_typed(
+            "select not a.attnotnull from unnest($1, $2) with ordinality as c(tab, number, n) \
+             left join (pg_catalog.pg_attribute a join pg_catalog.pg_class t \
+               on t.oid = a.attrelid and t.relkind in ('r', 'p')) \
+             on a.attrelid = c.tab and a.attnum = c.number order by c.n",
+            &[
+                (&tables, tokio_postgres::types::Type::OID_ARRAY),
+                (&numbers, tokio_postgres::types::Type::INT2_ARRAY),
+            ],
+        )
+        .await
+        .map_err(|error| errors::refusal(&error))?;
+    Ok(rows
+        .iter()
+        .map(|row| row.try_get(0).ok().flatten())
+        .collect())
 }
 
 /// The columns with the types as the server writes them, modifiers included.

@@ -162,8 +162,8 @@ async fn first_flight(
     let client = &loan.session.client;
     // Any query pins the mode: SET TRANSACTION READ WRITE is refused from then on.
     let begin = format!(
-        "begin read only; select pg_catalog.set_config('statement_timeout', '{}', true)",
-        order.limits.time_ms
+        "begin read only; select pg_catalog.set_config('statement_timeout', '{}', true), pg_catalog.set_config('application_name', '{}', true)",
+        order.limits.time_ms, order.name
     );
     let flight = if let Some(declare) = &prepared.declare {
         let (opened, declared, fetched) = futures::join!(

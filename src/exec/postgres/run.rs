@@ -14,11 +14,14 @@ use super::{errors, params};
 use crate::core::limits::Limits;
 use crate::core::refusal::Refusal;
 use crate::core::statement::Statement;
+use crate::core::token::{Claims, Keep};
 
 /// How much longer than the server's own limit a statement may take before we stop it.
 const GRACE: Duration = Duration::from_secs(1);
 /// The most bytes of rows that are held at a time.
 pub(super) const HELD: usize = 64 * 1024 * 1024;
+/// The server cuts names after so many bytes (`NAMEDATALEN` - 1).
+const LONGEST_NAME: usize = 63;
 
 /// What to run.
 #[derive(Debug)]
@@ -27,7 +30,23 @@ pub(super) struct Order {
     pub(super) params: Vec<Value>,
     pub(super) statement: Arc<Statement>,
     pub(super) limits: Limits,
+    /// What has to hold before a change is kept.
+    pub(super) keep: Keep,
+    /// What the server shows of it while it runs; see [`application_name`].
+    pub(super) name: String,
     pub(super) cancel: CancellationToken,
+}
+
+/// The request and who asked, for `application_name`, which `pg_stat_activity` and the server's log show: at most 63
+/// bytes, of characters that mean nothing in a literal.
+pub(super) fn application_name(claims: &Claims) -> String {
+    shown(&format!("{} {}", claims.request, claims.sub))
+}
+
+fn shown(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:/@ ".contains(c);
+    let name = name.chars().map(|c| if plain(c) { c } else { '?' });
+    name.take(LONGEST_NAME).collect()
 }
 
 /// Why a statement was stopped before its end.
@@ -116,5 +135,18 @@ impl Budget {
 
     pub(super) fn spend(&mut self, since: Instant) {
         self.left = self.left.saturating_sub(since.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_cut_and_needs_no_quoting() {
+        let name =
+            shown("req_01a205fb98717062a698bde8bf1cd0ad ai:ada/it's \\ ü\n; drop table users --");
+        assert_eq!(name.len(), LONGEST_NAME);
+        assert!(name.ends_with(" ai:ada/it?s ? ??? drop tab"), "{name}");
     }
 }

@@ -50,6 +50,7 @@ const FACTS: &str = "select bool_or(r.rolsuper), \
     bool_or(pg_catalog.pg_has_role(r.oid, 'pg_write_server_files', 'member')), \
     bool_or(pg_catalog.pg_has_role(r.oid, 'pg_execute_server_program', 'member')), \
     bool_or(r.rolbypassrls), bool_or(r.rolcreaterole), bool_or(r.rolreplication), \
+    (select bool_or(s.setting ~* 'password') from pg_catalog.pg_settings s where s.name = 'primary_conninfo'), \
     pg_catalog.current_setting('server_version') \
     from pg_catalog.pg_roles r where r.rolname in (current_user, session_user)";
 
@@ -326,13 +327,15 @@ async fn ask(client: &Client) -> Result<Facts, Refusal> {
             (1, "can read files on the server"),
             (2, "can write files on the server"),
             (3, "can run programs on the server"),
+            // `primary_conninfo` is a standby's; only logins that see all settings see it.
+            (7, "can read a password in the server's settings"),
         ]),
         notes: words(&[
             (4, "ignores row security"),
             (5, "can create roles"),
             (6, "can replicate the whole database"),
         ]),
-        version: row.try_get(7).ok().flatten().unwrap_or_default().to_owned(),
+        version: row.try_get(8).ok().flatten().unwrap_or_default().to_owned(),
     })
 }
 

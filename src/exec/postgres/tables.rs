@@ -72,6 +72,25 @@ const KEYS: &str = "select \
     where k.contype = 'f' and case when $2 then k.conrelid else k.confrelid end = $1 \
     and k.conparentid = 0 order by k.conname";
 
+/// Whether there is a column of pgvector's types that the login can read.
+const VECTORS: &str = "select exists (select from pg_catalog.pg_attribute a \
+    join pg_catalog.pg_class c on c.oid = a.attrelid join pg_catalog.pg_type t on t.oid = a.atttypid \
+    join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_type'::regclass and d.objid = t.oid \
+        and d.deptype = 'e' join pg_catalog.pg_extension e on e.oid = d.refobjid \
+    where e.extname = 'vector' and t.typname in ('vector', 'halfvec') \
+    and c.relkind in ('r', 'p', 'v', 'm', 'f') and a.attnum > 0 and not a.attisdropped \
+    and pg_catalog.has_schema_privilege(c.relnamespace, 'usage') \
+    and pg_catalog.has_column_privilege(c.oid, a.attnum, 'select'))";
+
+/// Whether the login can read any column that holds vectors.
+pub(super) async fn have_vectors(session: &Session) -> Result<bool, Refusal> {
+    let rows = ask(session, VECTORS, &[]).await?;
+    let found = rows.first().map(|row| row.try_get(0)).transpose();
+    found
+        .map(Option::unwrap_or_default)
+        .map_err(|error| errors::refusal(&error))
+}
+
 /// The relations that the login can see.
 pub(super) async fn list(
     session: &Session,

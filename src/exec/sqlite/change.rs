@@ -3,11 +3,13 @@
 
 use rusqlite::Connection;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::core::answer;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::statement::{Effect, Statement};
 use crate::exec::Event;
+use crate::exec::ledger::{Row, unwritten};
 use crate::exec::rows::ROWS_PER_EVENT;
 use crate::exec::sqlite::gate::Ceiling;
 use crate::exec::sqlite::open::{self, Opened};
@@ -18,14 +20,17 @@ use crate::exec::sqlite::workers::Desk;
 use crate::exec::sqlite::{Order, errors, judge, params};
 
 /// The largest answer of a change, in bytes of JSON: it is held until the change is committed.
-const ANSWER_BYTES: usize = 32 * 1024 * 1024;
+pub(super) const ANSWER_BYTES: usize = 32 * 1024 * 1024;
+
+/// How long the ledger may take, in milliseconds.
+const LEDGER_MS: u32 = 10_000;
 
 /// What a change answers.
 #[derive(Debug, Default)]
-struct Answer {
-    columns: Columns,
-    pages: Vec<Vec<answer::Row>>,
-    bytes: usize,
+pub(super) struct Answer {
+    pub(super) columns: Columns,
+    pub(super) pages: Vec<Vec<answer::Row>>,
+    pub(super) bytes: usize,
 }
 
 /// Runs a change to its end, whether or not anybody waits for it.
@@ -72,15 +77,72 @@ fn change(desk: &Desk, order: &Order, stop: &Stop) -> Result<(Answer, u64), Refu
     } else {
         0
     };
+    let columns = answer
+        .columns
+        .shown
+        .iter()
+        .map(|column| column.name.as_str());
+    order.keep.check(Some(affected), columns)?;
     opened.gate.own();
+    if order.keep.nothing {
+        return Ok((answer, affected));
+    }
+    note(connection, order, (affected, 0))?;
     commit(connection, stop)?;
     Ok((answer, affected))
     // Every way out before the commit drops the connection, which rolls back.
 }
 
+/// Notes the change in the ledger, if there is one, inside its transaction.
+pub(super) fn note(
+    connection: &Connection,
+    order: &Order,
+    (affected, statements): (u64, usize),
+) -> Result<(), Refusal> {
+    let Some(note) = &order.keep.note else {
+        return Ok(());
+    };
+    let noted = connection.execute_batch(&note.done(Some(affected), statements));
+    noted.map_err(|error| unwritten(&errors::refusal(&error)))
+}
+
+/// Asks the ledger, after a statement on it if there is one.
+pub(super) fn ledger(
+    desk: &Desk,
+    first: Option<&str>,
+    query: &str,
+) -> Result<Option<Row>, Refusal> {
+    desk.file.identity()?;
+    let opened = open::for_change(desk.file.path(), &desk.trusted, false)
+        .map_err(|error| errors::refusal(&error))?;
+    opened.gate.own();
+    let stop = Stop::after(LEDGER_MS, CancellationToken::new());
+    let connection = &opened.connection;
+    if let Some(first) = first {
+        stop.patiently(connection, || connection.execute_batch(first))?;
+    }
+    let text = |value: rusqlite::types::Value| match value {
+        rusqlite::types::Value::Integer(number) => Some(number.to_string()),
+        rusqlite::types::Value::Text(text) => Some(text),
+        rusqlite::types::Value::Null
+        | rusqlite::types::Value::Real(_)
+        | rusqlite::types::Value::Blob(_) => None,
+    };
+    stop.patiently(connection, || {
+        let mut statement = connection.prepare(query)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query([])?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        let fields = (0..columns).map(|at| row.get(at).map(text));
+        fields.collect::<rusqlite::Result<Row>>().map(Some)
+    })
+}
+
 /// Refuses if the statement would do more than it was judged to do. From here on no other process can
 /// change the schema: a view or trigger that came in between is seen now, or comes too late.
-fn is_as_judged(opened: &Opened, order: &Order, stop: &Stop) -> Result<(), Refusal> {
+pub(super) fn is_as_judged(opened: &Opened, order: &Order, stop: &Stop) -> Result<(), Refusal> {
     let parsed = Statement::clone(&order.parsed);
     let now = judge::judge(opened, parsed, order.work.text(), stop)?;
     let judged = &order.judged;
@@ -101,10 +163,10 @@ fn is_as_judged(opened: &Opened, order: &Order, stop: &Stop) -> Result<(), Refus
 }
 
 /// Prepares, binds and steps through the statement under its ceiling.
-fn step(opened: &Opened, order: &Order, stop: &Stop) -> Result<Answer, Refusal> {
+pub(super) fn step(opened: &Opened, order: &Order, stop: &Stop) -> Result<Answer, Refusal> {
     opened.gate.enforce(Ceiling {
         effect: order.ceiling,
-        explain: false,
+        explain: order.explain,
         vacuum: order.vacuum,
     });
     let failed = |error: rusqlite::Error| stop.failed(&error);
@@ -152,7 +214,7 @@ impl Answer {
 }
 
 /// Commits. While a reader is in the way it is tried again, and given up at the time limit.
-fn commit(connection: &Connection, stop: &Stop) -> Result<(), Refusal> {
+pub(super) fn commit(connection: &Connection, stop: &Stop) -> Result<(), Refusal> {
     let no_watch: Option<fn() -> bool> = None;
     connection
         .progress_handler(0, no_watch)

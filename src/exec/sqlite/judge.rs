@@ -4,13 +4,16 @@
 use std::collections::BTreeSet;
 
 use crate::core::refusal::{Code, Refusal};
+use crate::core::schema::Described;
 use crate::core::statement::sqlite::functions::{Standing, standing};
 use crate::core::statement::{Effect, Name, Statement};
 use crate::exec::sqlite::errors;
 use crate::exec::sqlite::gate::{Gate, Record};
 use crate::exec::sqlite::hints;
 use crate::exec::sqlite::open::Opened;
+use crate::exec::sqlite::read;
 use crate::exec::sqlite::stop::Stop;
+use crate::exec::sqlite::values::Columns;
 
 /// Adds to `statement` what SQLite finds in `sql`.
 pub(super) fn judge(
@@ -78,6 +81,24 @@ fn compile(opened: &Opened, sql: &str, stop: &Stop) -> Result<Record, Refusal> {
         }
         Err(refusal) => Err(refusal),
     }
+}
+
+/// What SQLite says of a statement that is compiled and not run. It gives parameters no types.
+pub(super) fn describe(opened: &Opened, sql: &str, stop: &Stop) -> Result<Described, Refusal> {
+    stop.watch(&opened.connection)
+        .map_err(|error| errors::refusal(&error))?;
+    stop.patiently(&opened.connection, || read_schema(opened))?;
+    stop.patiently(&opened.connection, || {
+        opened.gate.record();
+        let compiled = opened.connection.prepare(sql);
+        let columns = compiled.map(|statement| Columns::new(read::declared(&statement), None));
+        drop(opened.gate.recorded());
+        columns.map(|columns| Described {
+            params: Vec::new(),
+            columns: columns.shown,
+            nullable: Vec::new(),
+        })
+    })
 }
 
 /// Has SQLite look whether its idea of the schema is still right. It looks when a statement runs,

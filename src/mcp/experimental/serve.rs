@@ -128,7 +128,8 @@ async fn called(
     context: RequestContext<RoleServer>,
 ) -> Result<Value, ErrorData> {
     let AskedAs { call, .. } = parse(params)?;
-    if Tool::named(&call.name).is_some_and(|tool| tool != Tool::SqlExecute) {
+    let runs = [Tool::SqlExecute, Tool::CapabilityCall];
+    if Tool::named(&call.name).is_some_and(|tool| !runs.contains(&tool)) {
         let message = format!("`{}` is not called as a task", call.name);
         return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, None));
     }

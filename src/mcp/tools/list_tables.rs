@@ -24,13 +24,26 @@ pub(super) struct Args {
     search: Option<String>,
 }
 
+/// Tables, as many as fit.
 #[derive(Debug, JsonSchema, Serialize)]
-pub(super) struct Tables {
+pub struct Tables {
     tables: Vec<TableSummary>,
     /// Tables left out for their number; narrow with search
     #[serde(skip_serializing_if = "is_zero")]
     #[schemars(default)]
     left_out: usize,
+}
+
+impl Tables {
+    /// As many of the tables as an answer of the default size holds.
+    pub fn fitting(mut tables: Vec<TableSummary>) -> Self {
+        let all = tables.len();
+        tables.truncate(fitting(&tables));
+        Self {
+            left_out: all - tables.len(),
+            tables,
+        }
+    }
 }
 
 pub(super) async fn call(args: Args, context: &Context<'_>) -> Result<Tables, Refusal> {
@@ -40,7 +53,7 @@ pub(super) async fn call(args: Args, context: &Context<'_>) -> Result<Tables, Re
         search,
     } = args;
     let (schema, search) = (schema.as_deref(), search.as_deref());
-    let mut tables = catalogue::list_tables(
+    let tables = catalogue::list_tables(
         context.broker,
         context.caller,
         target.as_deref(),
@@ -48,12 +61,7 @@ pub(super) async fn call(args: Args, context: &Context<'_>) -> Result<Tables, Re
         search,
     )
     .await?;
-    let all = tables.len();
-    tables.truncate(fitting(&tables));
-    Ok(Tables {
-        left_out: all - tables.len(),
-        tables,
-    })
+    Ok(Tables::fitting(tables))
 }
 
 /// How many of the tables fit into an answer of the default size.

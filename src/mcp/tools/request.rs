@@ -10,7 +10,7 @@ use crate::core::ids::RequestId;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::{Request, Status};
 use crate::mcp::tasks::Form;
-use crate::mcp::tools::sql_execute::{self, AnyValue};
+use crate::mcp::tools::sql_execute::AnyValue;
 use crate::mcp::tools::waiting::{Waited, wait};
 use crate::mcp::tools::{Context, Reply};
 
@@ -39,7 +39,7 @@ enum Action {
 pub(super) struct Output {
     #[schemars(with = "Vec<AnyValue>")]
     requests: Vec<Line>,
-    /// What it answered, as `sql_execute` would have
+    /// What it answered
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "AnyValue", default)]
     result: Option<Value>,
@@ -111,7 +111,7 @@ async fn collect(id: &RequestId, context: &Context<'_>) -> Result<Reply, Refusal
     let request = own(context.broker, context.caller, id).await?;
     match wait(context, request).await? {
         Waited::Ran(answer) => {
-            let result = super::to_json(&sql_execute::Output::from(*answer))?;
+            let result = super::executed(*answer)?;
             let request = own(context.broker, context.caller, id).await?;
             Reply::done(&collected(&request, result))
         }

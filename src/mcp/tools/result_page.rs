@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::agent::pages::PageOfRows;
 use crate::broker::collect;
 use crate::core::answer::{Column, Row};
 use crate::core::refusal::{Code, Refusal};
@@ -20,8 +21,9 @@ pub(super) struct Args {
     max_rows: Option<u32>,
 }
 
+/// A further page of a result.
 #[derive(Debug, JsonSchema, Serialize)]
-pub(super) struct Page {
+pub struct Page {
     columns: Vec<Column>,
     #[schemars(with = "Vec<Vec<super::sql_execute::AnyValue>>")]
     rows: Vec<Row>,
@@ -44,9 +46,15 @@ pub(super) async fn call(args: Args, context: &Context<'_>) -> Result<Page, Refu
             return Err(Refusal::new(Code::Cancelled, "the call was cancelled"));
         }
     };
-    Ok(Page {
-        columns: page.columns,
-        rows: page.rows,
-        truncated: page.truncated.map(Truncated::from),
-    })
+    Ok(page.into())
+}
+
+impl From<PageOfRows> for Page {
+    fn from(page: PageOfRows) -> Self {
+        Self {
+            columns: page.columns,
+            rows: page.rows,
+            truncated: page.truncated.map(Truncated::from),
+        }
+    }
 }

@@ -8,16 +8,17 @@ use serde_json::Value;
 
 use crate::agent;
 use crate::broker::approvals;
-use crate::broker::submit::{Answer, SqlAsk, Submitted, submit};
+use crate::broker::submit::{Answer, Ask, Submitted, Wanted, submit};
 use crate::core::answer::{Column, Row};
 use crate::core::refusal::Refusal;
 use crate::mcp::tasks::Form;
 use crate::mcp::tools::waiting::{Waited, wait};
-use crate::mcp::tools::{Context, Reply};
+use crate::mcp::tools::{Context, Reply, executed, to_json};
 
 /// The arguments.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Statement")]
 pub struct Args {
     sql: String,
     #[serde(default)]
@@ -26,7 +27,7 @@ pub struct Args {
     #[serde(default)]
     #[schemars(with = "String")]
     target: Option<String>,
-    /// Why you need it, for the audit log
+    /// Why, for the audit log
     #[serde(default)]
     #[schemars(with = "String")]
     reason: Option<String>,
@@ -36,10 +37,14 @@ pub struct Args {
     #[serde(default)]
     #[schemars(with = "u32")]
     timeout_ms: Option<u32>,
+    #[serde(default)]
+    #[schemars(with = "String")]
+    idempotency_key: Option<String>,
 }
 
 /// The answer.
 #[derive(Debug, JsonSchema, Serialize)]
+#[schemars(rename = "Result")]
 pub struct Output {
     columns: Vec<Column>,
     #[schemars(with = "Vec<Vec<AnyValue>>")]
@@ -51,14 +56,30 @@ pub struct Output {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Truncated", default)]
     truncated: Option<Truncated>,
-    /// Likely mistakes in it, with what to write instead
+    /// Likely mistakes, with what to write instead
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(default)]
     warnings: Vec<String>,
+    /// It ran before under this key, and its rows are not kept.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(skip)]
+    replayed: bool,
     effect: &'static str,
     elapsed_ms: u64,
     /// The audit log's id of this call
     request: String,
+}
+
+impl Output {
+    /// The answer as JSON. The rows are moved: they are JSON already, and there may be very many.
+    pub(super) fn into_json(mut self) -> Result<Value, Refusal> {
+        let rows = std::mem::take(&mut self.rows);
+        let mut answer = to_json(&self)?;
+        if let Some(place) = answer.get_mut("rows") {
+            *place = rows.into_iter().map(Value::Array).collect();
+        }
+        Ok(answer)
+    }
 }
 
 /// What an answer leaves out.
@@ -96,7 +117,7 @@ impl From<agent::Truncated> for Truncated {
 
 /// Any JSON value, as the empty schema: some clients stumble over the bare `true`.
 #[derive(Debug)]
-pub(super) struct AnyValue;
+pub struct AnyValue;
 
 impl JsonSchema for AnyValue {
     fn schema_name() -> Cow<'static, str> {
@@ -114,36 +135,41 @@ impl JsonSchema for AnyValue {
 
 /// Runs one statement, or waits for people who let it run.
 pub(super) async fn call(args: Args, context: Context<'_>) -> Result<Reply, Refusal> {
-    let Args {
-        sql,
-        params,
-        target,
-        reason,
-        max_rows,
-        timeout_ms,
-    } = args;
-    let ask = SqlAsk {
-        sql,
-        params,
-        target,
-        reason,
-        max_rows,
-        timeout_ms,
-    };
+    run(Ask::from(args), context).await
+}
+
+/// Runs what is asked for, or waits for people who let it run.
+pub(super) async fn run(ask: Ask, context: Context<'_>) -> Result<Reply, Refusal> {
     let Context { broker, caller, .. } = context;
     let request = if let Some(id) = &context.resumed {
         approvals::resumed(broker, caller, id, ask).await?
     } else {
         // Boxed: it holds everything that a statement can need.
         match Box::pin(submit(broker, caller, ask, context.cancel.clone())).await? {
-            Submitted::Ran(answer) => return Reply::done(&Output::from(answer)),
+            Submitted::Ran(answer) => return executed(*answer).map(Reply::Done),
             Submitted::Filed(id) => approvals::own(broker, caller, &id).await?,
         }
     };
     match wait(&context, request).await? {
-        Waited::Ran(answer) => Reply::done(&Output::from(*answer)),
+        Waited::Ran(answer) => executed(*answer).map(Reply::Done),
         Waited::Opens(request) => Ok(Reply::Opens(request)),
         Waited::Task(request) => Ok(Reply::Task(request, Form::Statement)),
+    }
+}
+
+impl From<Args> for Ask {
+    fn from(args: Args) -> Self {
+        Self {
+            what: Wanted::Sql {
+                text: args.sql,
+                params: args.params,
+            },
+            target: args.target,
+            reason: args.reason,
+            max_rows: args.max_rows,
+            timeout_ms: args.timeout_ms,
+            key: args.idempotency_key,
+        }
     }
 }
 
@@ -156,6 +182,7 @@ impl From<Answer> for Output {
             affected: report.affected,
             truncated: report.truncated.map(Truncated::from),
             warnings: report.findings.iter().map(ToString::to_string).collect(),
+            replayed: report.replayed,
             effect: report.effect.as_str(),
             elapsed_ms: u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
             request: answer.request.into(),

@@ -10,6 +10,7 @@ use ed25519_dalek::pkcs8::{
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use crate::core::ids::AgentId;
+use crate::core::succession::{MOST_STEPS, Succession};
 use crate::core::time::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::folder::{Folder, create_private, read_private};
@@ -140,6 +141,41 @@ pub(super) fn retire(
         })?;
     create_private(&folder.keys().join(name), pem.as_bytes())?;
     std::fs::remove_file(path).map_err(|error| StoreError::io("delete", path, &error))
+}
+
+/// Has a token key sign which one follows it, before its private half goes.
+pub(super) fn succeed(
+    folder: &Folder,
+    (number, path): (u32, &Path),
+    next: &VerifyingKey,
+) -> Result<(), StoreError> {
+    let step = Succession::sign(&read_private_key(path)?, next);
+    let text = serde_json::to_string(&step).unwrap_or_default();
+    let name = folder.keys().join(format!("token-{number:04}.next"));
+    create_private(&name, format!("{text}\n").as_bytes()).map(drop)
+}
+
+/// What token keys have signed, the newest [`MOST_STEPS`], newest first.
+pub(super) fn successions(folder: &Folder) -> Result<Vec<Succession>, StoreError> {
+    let path = folder.keys();
+    let failed = |error: &std::io::Error| StoreError::io("list", &path, error);
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(&path).map_err(|error| failed(&error))? {
+        let path = entry.map_err(|error| failed(&error))?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let number = name.and_then(|name| name.strip_prefix("token-")?.strip_suffix(".next"));
+        if let Some(number) = number.and_then(|number| number.parse::<u32>().ok()) {
+            found.insert(number, path);
+        }
+    }
+    let newest = found.into_values().rev().take(MOST_STEPS);
+    let read = newest.map(|path| {
+        serde_json::from_str(&read_private(&path)?).map_err(|_| StoreError::Damaged {
+            path,
+            what: "it does not hold which key follows".to_owned(),
+        })
+    });
+    read.collect()
 }
 
 /// This executor's id, made on first use.

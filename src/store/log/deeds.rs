@@ -13,6 +13,7 @@ use crate::store::error::{BeginError, StoreError};
 use crate::store::log::writer::Writer;
 use crate::store::log::{Dispatched, Sealed, Start};
 use crate::store::notices::{Leased, Step, table as notices};
+use crate::store::reports;
 use crate::store::requests::row;
 use crate::store::requests::{Damaged, RequestError};
 
@@ -116,6 +117,7 @@ impl Writer {
                 Err(error) => tracing::warn!(request = %id, %error, "a run ended out of turn"),
             }
         }
+        reports::end(&self.connection, (id, ending))?;
         self.insert(end, outcome)
     }
 

@@ -21,6 +21,7 @@ use crate::store::log::queue::Queue;
 use crate::store::log::reading::{last, signed};
 use crate::store::log::{Answer, Job, Line, Sealed, Start};
 use crate::store::notices::{Leased, Step};
+use crate::store::reports;
 use crate::store::requests::RequestError;
 use crate::store::requests::row;
 
@@ -467,7 +468,12 @@ impl Writer {
             return Ok(Err(BeginError::AlreadyUsed));
         }
         match change {
-            None => self.insert(end, &start.intent).map(Ok),
+            None => {
+                if let Some(dispatched) = &start.dispatched {
+                    reports::begin(&self.connection, (&start.request, &dispatched.token))?;
+                }
+                self.insert(end, &start.intent).map(Ok)
+            }
             Some(change) => {
                 // The record was read in this transaction: it is still what it was.
                 row::update(&self.connection, &change, self.clock.now())?;

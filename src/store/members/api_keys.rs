@@ -6,9 +6,12 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use secrecy::SecretString;
 
 use crate::core::audit::{Draft, EventKind};
+use crate::core::life::Life;
+use crate::core::notice::Network;
 use crate::core::principal::Principal;
 use crate::core::quota::Allowance;
 use crate::core::refusal::{Code, Refusal};
+use crate::store::members::principals::{life, networks, workspace_from, written};
 use crate::store::members::{Members, Secret};
 
 /// What an API key begins with.
@@ -18,7 +21,7 @@ const USED_EVERY_MS: i64 = 60_000;
 
 /// What [`read`] reads.
 const COLUMNS: &str = "id, principal, roles, created_ms, expires_ms, used_ms, revoked_ms, \
-                       per_minute, bytes_per_minute, at_once, waiting";
+                       per_minute, bytes_per_minute, at_once, waiting, allowed_from";
 
 /// A key as it may be shown.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -31,6 +34,8 @@ pub struct ApiKey {
     pub roles: BTreeSet<String>,
     /// What it may use.
     pub allowance: Allowance,
+    /// From where it may be used; from everywhere where there are none.
+    pub from: Vec<Network>,
     /// When it was made, unix milliseconds.
     pub created_ms: i64,
     /// From when on it counts no more.
@@ -50,6 +55,8 @@ pub struct Wanted {
     pub roles: BTreeSet<String>,
     /// What it may use.
     pub allowance: Allowance,
+    /// From where it may be used; from everywhere where there are none.
+    pub from: Vec<Network>,
     /// From when on it counts no more, unix milliseconds.
     pub expires_ms: Option<i64>,
 }
@@ -74,6 +81,16 @@ pub struct Holder {
     pub roles: BTreeSet<String>,
     /// What the key may use.
     pub allowance: Allowance,
+    /// Where they stand.
+    pub life: Life,
+    /// From where the key may be used, and from where the workspace; from everywhere where there are none.
+    pub from: [Vec<Network>; 2],
+}
+
+/// The id in the written form of a key, whether or not it counts anywhere.
+pub fn key_id(shown: &str) -> Option<&str> {
+    Secret::parse(PREFIX, shown)?;
+    shown.split('_').nth(1)
 }
 
 impl ApiKey {
@@ -87,12 +104,18 @@ impl ApiKey {
 impl Members {
     /// Makes a key, recorded as done by `by`.
     pub async fn issue(&self, wanted: Wanted, by: &Principal) -> Result<Issued, Refusal> {
+        if self.life(&wanted.principal).await? != Life::Active {
+            let sentence = format!("`{}` is suspended or retired", wanted.principal);
+            return Err(Refusal::new(Code::PrincipalSuspended, sentence)
+                .hint("`secondkey relay principals list` shows how they stand"));
+        }
         let secret = Secret::new()?;
         let key = ApiKey {
             id: secret.id.clone(),
             principal: wanted.principal,
             roles: wanted.roles,
             allowance: wanted.allowance,
+            from: wanted.from,
             created_ms: self.now_ms(),
             expires_ms: wanted.expires_ms,
             used_ms: None,
@@ -104,6 +127,7 @@ impl Members {
             .text("key", &key.id)
             .text("for", &key.principal.to_string())
             .text("roles", &roles)
+            .text("from", &written(&key.from))
             .number("per_minute", u64::from(key.allowance.per_minute))
             .number("bytes_per_minute", key.allowance.bytes_per_minute)
             .number("at_once", u64::from(key.allowance.at_once))
@@ -114,8 +138,8 @@ impl Members {
         self.with(move |_, connection| {
             connection.execute(
                 "insert into api_keys (id, principal, roles, mac, created_ms, expires_ms,
-                                       per_minute, bytes_per_minute, at_once, waiting)
-                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                                       per_minute, bytes_per_minute, at_once, waiting, allowed_from)
+                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 params![
                     row.id,
                     row.principal.to_string(),
@@ -127,6 +151,7 @@ impl Members {
                     i64::try_from(row.allowance.bytes_per_minute).unwrap_or(i64::MAX),
                     row.allowance.at_once,
                     row.allowance.waiting,
+                    written(&row.from),
                 ],
             )
         })
@@ -164,6 +189,8 @@ impl Members {
                 connection.execute(used, params![key.id, now])?;
             }
             Ok(Some(Holder {
+                life: life(connection, &key.principal.to_string())?,
+                from: [key.from, workspace_from(connection)?],
                 id: key.id,
                 principal: key.principal,
                 roles: key.roles,
@@ -225,6 +252,7 @@ impl Members {
             principal: key.principal,
             roles: key.roles,
             allowance: key.allowance,
+            from: key.from,
             expires_ms: expires,
         };
         let issued = self.issue(wanted, by).await?;
@@ -258,6 +286,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Option<ApiKey>> {
         let kept: rusqlite::Result<Option<u32>> = row.get(column);
         kept.map(|kept| kept.unwrap_or(usual))
     };
+    let from: Option<String> = row.get("allowed_from")?;
     let bytes: Option<i64> = row.get("bytes_per_minute")?;
     let bytes = bytes.and_then(|bytes| u64::try_from(bytes).ok());
     Ok(Some(ApiKey {
@@ -270,6 +299,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Option<ApiKey>> {
             at_once: or("at_once", usual.at_once)?,
             waiting: or("waiting", usual.waiting)?,
         },
+        from: networks(from.as_deref())?,
         created_ms: row.get("created_ms")?,
         expires_ms: row.get("expires_ms")?,
         used_ms: row.get("used_ms")?,

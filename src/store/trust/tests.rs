@@ -13,7 +13,7 @@ use crate::core::audit::{Content, EventKind};
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::signer::Presence;
 use crate::core::time::Clock;
-use crate::core::trust::{KeyKind, Origins, Purpose, Signer, SignerKey};
+use crate::core::trust::{Origins, Purpose, Signer, SignerKey};
 use crate::store::{Filter, State};
 
 const NOW: i64 = 1_700_000_000_000;
@@ -61,13 +61,11 @@ fn signer(name: &str, number: u8) -> Signer {
         purposes: BTreeSet::from([Purpose::Approve, Purpose::Trust]),
         valid_from_ms: NOW - 1_000,
         valid_until_ms: None,
-        keys: vec![SignerKey {
-            kind: KeyKind::Ssh,
-            public: PublicKey::ed25519(key(number).verifying_key()).unwrap(),
-            presence: Presence::Passphrase,
-            user_verification: false,
-            label: "a key".into(),
-        }],
+        keys: vec![SignerKey::ssh(
+            PublicKey::ed25519(key(number).verifying_key()).unwrap(),
+            Presence::Passphrase,
+            "a key",
+        )],
     }
 }
 
@@ -81,10 +79,7 @@ fn file(version: u64, previous: Option<&SignedTrust>, signers: Vec<Signer>, by: 
         origins: Origins::default(),
         signers,
     };
-    let mut signed = SignedTrust {
-        trust,
-        signatures: Vec::new(),
-    };
+    let mut signed = SignedTrust::unsigned(trust);
     signed.sign(&key(by)).unwrap();
     signed
 }

@@ -47,6 +47,8 @@ pub(super) fn document() -> Document {
         reason: None,
         work: work.digest(),
         statement: work.text().into(),
+        capability: None,
+        parts: Vec::new(),
         params: None,
         effect: Effect::Write,
         kind: "delete".into(),
@@ -81,36 +83,28 @@ pub(super) fn verdict(surface: Surface) -> Verdict {
 /// Ada alone, with this key.
 pub(super) fn trust(key: SignerKey) -> TrustFile {
     let trust = TrustFile {
-        format: 1,
-        version: 1,
-        previous: None,
-        created_ms: CREATED_MS,
-        admin_quorum: 1,
         origins: Origins {
             own: BTreeSet::from([OWN.to_owned()]),
             relay: BTreeSet::new(),
         },
-        signers: vec![Signer {
-            name: ada(),
-            groups: BTreeSet::from(["dba".to_owned()]),
-            purposes: BTreeSet::from([Purpose::Approve, Purpose::Trust]),
-            valid_from_ms: CREATED_MS,
-            valid_until_ms: Some(CREATED_MS + 86_400_000),
-            keys: vec![key],
-        }],
+        ..TrustFile::first(
+            CREATED_MS,
+            vec![Signer {
+                name: ada(),
+                groups: BTreeSet::from(["dba".to_owned()]),
+                purposes: BTreeSet::from([Purpose::Approve, Purpose::Trust]),
+                valid_from_ms: CREATED_MS,
+                valid_until_ms: Some(CREATED_MS + 86_400_000),
+                keys: vec![key],
+            }],
+        )
     };
     assert_eq!(trust.faults(), []);
     trust
 }
 
 pub(super) fn ssh_key(line: &str, presence: Presence) -> SignerKey {
-    SignerKey {
-        kind: KeyKind::Ssh,
-        public: line.parse().unwrap(),
-        presence,
-        user_verification: false,
-        label: "a key".into(),
-    }
+    SignerKey::ssh(line.parse().unwrap(), presence, "a key")
 }
 
 pub(super) fn passkey_key(passkey: &Passkey) -> SignerKey {

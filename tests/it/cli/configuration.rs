@@ -92,7 +92,7 @@ fn a_wrong_configuration_stops_the_server_with_2_before_it_says_anything() {
     insta::assert_snapshot!(text(&output.stderr), @r"
     secondkey.toml:2:7: `targets.a.url` must be a text in quotes, but this is of the type integer
     secondkey.toml:3:1: unknown key `targets.a.alow`
-      hint: the keys here are `url`, `password`, `environment`, `labels`, `allow`, `trusted`, `allow_privileged_login`, `sync_reads`, `limits`
+      hint: the keys here are `url`, `password`, `logins`, `environment`, `labels`, `allow`, `trusted`, `allow_privileged_login`, `sync_reads`, `capabilities`, `changed_capabilities`, `only_capabilities`, `ledger`, `limits`
     ");
 }
 

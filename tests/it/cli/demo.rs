@@ -9,6 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::cli::{answer, code, secondkey};
+use crate::support::http::send;
 
 #[test]
 fn the_demo_plays_to_its_end_twice_over() {
@@ -29,6 +30,13 @@ fn the_demo_plays_to_its_end_twice_over() {
             "update requests set status = 'approved'",
             "approval_refused",
             "SK-0007 costs 1290 cents",
+            "ship_order",
+            "invalid_parameter",
+            "approval_pending",
+            "capability ship_order of the bundle",
+            "alter table products rename column stock to pieces",
+            "capability_withdrawn",
+            "back by itself",
             "The audit log is whole",
             "setup claude-code --config",
             "setup cursor --config",
@@ -148,4 +156,73 @@ fn the_demo_leaves_other_peoples_files_alone() {
         assert_eq!(std::fs::read_to_string(place.join(name)).unwrap(), "mine");
         assert_eq!(std::fs::read_dir(&place).unwrap().count(), 1);
     }
+}
+
+#[test]
+fn a_team_is_there_until_it_is_stopped() {
+    let home = TempDir::new().unwrap();
+    let mut command = demo(home.path());
+    command.arg("--team").env("TMPDIR", home.path());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut said = String::new();
+    while !said.contains("which removes it") {
+        said += &lines.next().unwrap_or_else(|| panic!("{said}")).unwrap();
+        said.push('\n');
+    }
+    let folder = lines.next().unwrap().unwrap().trim().to_owned();
+    for scene in [
+        "an agent of its own serves `warehouse`",
+        "the demo signs with its own key",
+        "1 row changed",
+        "setup claude-code --relay http://127.0.0.1:",
+        "setup cursor --relay http://127.0.0.1:",
+        "approve --state",
+    ] {
+        assert!(said.contains(scene), "{scene} is missing in {said}");
+    }
+    // What was said to be changed is, in one of the two databases.
+    let stock = |target: &str| -> i64 {
+        let file = Path::new(&folder).join(format!("{target}.db"));
+        let database = rusqlite::Connection::open(file).unwrap();
+        let stock = "select stock from products where sku = 'SK-0007'";
+        database.query_row(stock, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(stock("warehouse"), stock("shop") + 40);
+    // The lines are good: the key lets in whoever shows it, and nobody else.
+    let word = |start: &str| {
+        let found = said
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix(start));
+        found
+            .unwrap_or_else(|| panic!("{start}: {said}"))
+            .to_owned()
+    };
+    let port: u16 = word("http://127.0.0.1:")
+        .trim_end_matches(',')
+        .parse()
+        .unwrap();
+    let bearer = format!("Bearer {}", word("SECONDKEY_API_KEY="));
+    let host = format!("127.0.0.1:{port}");
+    let me = |bearer: &str| {
+        let headers = [("Host", host.as_str()), ("Authorization", bearer)];
+        send(port, "GET", "/v1/me", &headers, "").status
+    };
+    assert_eq!((me(&bearer), me("Bearer skey_no")), (200, 401));
+
+    let asked = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(asked.unwrap().success());
+    assert!(child.wait().unwrap().success());
+    assert!(!Path::new(&folder).exists(), "{folder}");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    let left = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter(|process| {
+            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(&folder)
+        });
+    assert_eq!(left.count(), 0);
 }

@@ -1,4 +1,4 @@
-//! The corpus on MariaDB: the schema `atk`, looked at with all privileges.
+//! The corpus on MariaDB and MySQL: the schema `atk`, looked at with all privileges.
 
 use tempfile::TempDir;
 
@@ -15,18 +15,44 @@ pub(crate) struct MariaDb {
     server: Server,
     effects: TempDir,
     fixture: String,
+    flavour: Flavour,
+}
+
+/// Whose server it is.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Flavour {
+    MariaDb,
+    MySql,
 }
 
 impl MariaDb {
     pub(crate) async fn new() -> Option<Self> {
-        let mut server = Server::connect().await?;
+        Some(Self::on(Server::connect().await?, Flavour::MariaDb).await)
+    }
+
+    /// On a server of the newest version.
+    pub(crate) async fn newest() -> Option<Self> {
+        Some(Self::on(Server::newest().await?, Flavour::MariaDb).await)
+    }
+
+    /// On MySQL.
+    pub(crate) async fn mysql() -> Option<Self> {
+        Some(Self::on(Server::mysql().await?, Flavour::MySql).await)
+    }
+
+    async fn on(mut server: Server, flavour: Flavour) -> Self {
         server.run(LOGINS).await;
-        let fixture = checkout().join("tests/corpus/fixture_mariadb.sql");
-        Some(Self {
+        let fixture = match flavour {
+            Flavour::MariaDb => "tests/corpus/fixture_mariadb.sql",
+            Flavour::MySql => "tests/corpus/own_fixture_mysql.sql",
+        };
+        let fixture = checkout().join(fixture);
+        Self {
             server,
             effects: open_folder(),
             fixture: std::fs::read_to_string(fixture).unwrap(),
-        })
+            flavour,
+        }
     }
 }
 
@@ -34,7 +60,7 @@ impl World for MariaDb {
     async fn reset(&mut self, _: &Setting) {
         self.server.run(&self.fixture).await;
         for user in ["bench_ro", "bench_rw"] {
-            let sql = format!("SET PASSWORD FOR '{user}'@'%' = PASSWORD('{PASSWORD}')");
+            let sql = format!("ALTER USER '{user}'@'%' IDENTIFIED BY '{PASSWORD}'");
             self.server.run(&sql).await;
         }
         // A reader that explores may see how a view is made.
@@ -63,7 +89,11 @@ impl World for MariaDb {
             let next = self.server.lines(&sql).await;
             state.insert(format!("sequence {sequence}"), next.join("\n"));
         }
-        for (name, sql) in FACTS {
+        let own = match self.flavour {
+            Flavour::MariaDb => FACTS_OF_MARIADB,
+            Flavour::MySql => FACTS_OF_MYSQL,
+        };
+        for (name, sql) in FACTS.iter().chain(own) {
             let facts = self.server.lines(sql).await;
             state.insert((*name).to_owned(), facts.join("\n"));
         }
@@ -75,10 +105,15 @@ impl World for MariaDb {
             "SELECT 1 INTO OUTFILE '{}/x'",
             self.effects.path().display()
         );
-        HARM.iter()
-            .map(|&sql| sql.to_owned())
-            .chain([file])
-            .collect()
+        let sequences: &[&str] = match self.flavour {
+            Flavour::MariaDb => &[
+                "SELECT NEXT VALUE FOR atk.seq1",
+                "SELECT SETVAL(atk.seq1, 5000)",
+            ],
+            Flavour::MySql => &[],
+        };
+        let all = HARM.iter().chain(sequences);
+        all.map(|&sql| sql.to_owned()).chain([file]).collect()
     }
 
     async fn run(&mut self, sql: &str) {
@@ -104,8 +139,6 @@ impl World for MariaDb {
 const HARM: &[&str] = &[
     "DELETE FROM atk.orders WHERE id = 1",
     "UPDATE atk.users SET name = 'x' WHERE id = 1",
-    "SELECT NEXT VALUE FOR atk.seq1",
-    "SELECT SETVAL(atk.seq1, 5000)",
     "SELECT GET_LOCK('a', 1)",
     "CREATE VIEW atk.x AS SELECT 1",
     "ALTER TABLE atk.users ADD x int",
@@ -135,10 +168,6 @@ const SEQUENCES: &str = "SELECT CONCAT('atk.`', table_name, '`') FROM informatio
 /// Everything that is no row of a table.
 const FACTS: &[(&str, &str)] = &[
     (
-        "rebuilt tables",
-        "SELECT name, table_id FROM information_schema.innodb_sys_tables WHERE name LIKE 'atk/%' ORDER BY 1",
-    ),
-    (
         "tables",
         "SELECT table_name, table_type, engine, create_time, table_comment, create_options FROM information_schema.tables WHERE table_schema = 'atk' ORDER BY 1",
     ),
@@ -152,15 +181,15 @@ const FACTS: &[(&str, &str)] = &[
     ),
     (
         "views",
-        "SELECT table_name, md5(view_definition) FROM information_schema.views WHERE table_schema = 'atk' ORDER BY 1",
+        "SELECT table_name, sha2(view_definition, 256) FROM information_schema.views WHERE table_schema = 'atk' ORDER BY 1",
     ),
     (
         "routines",
-        "SELECT routine_name, routine_type, md5(routine_definition) FROM information_schema.routines WHERE routine_schema = 'atk' ORDER BY 1",
+        "SELECT routine_name, routine_type, sha2(routine_definition, 256) FROM information_schema.routines WHERE routine_schema = 'atk' ORDER BY 1",
     ),
     (
         "triggers",
-        "SELECT trigger_name, md5(action_statement) FROM information_schema.triggers WHERE trigger_schema = 'atk' ORDER BY 1",
+        "SELECT trigger_name, sha2(action_statement, 256) FROM information_schema.triggers WHERE trigger_schema = 'atk' ORDER BY 1",
     ),
     (
         "events",
@@ -169,10 +198,6 @@ const FACTS: &[(&str, &str)] = &[
     (
         "schemas",
         "SELECT schema_name FROM information_schema.schemata WHERE schema_name IN ('atk', 'bench', 'mysql') ORDER BY 1",
-    ),
-    (
-        "logins",
-        "SELECT user, host, md5(priv) FROM mysql.global_priv WHERE user RLIKE '^(bench|x|root|tests)' ORDER BY 1, 2",
     ),
     (
         "grants",
@@ -191,10 +216,6 @@ const FACTS: &[(&str, &str)] = &[
         "loaded functions",
         "SELECT name, dl FROM mysql.func ORDER BY 1",
     ),
-    (
-        "global variables",
-        "SELECT variable_name, variable_value FROM information_schema.global_variables WHERE variable_name NOT LIKE 'GTID%' ORDER BY 1",
-    ),
     ("named locks", "SELECT IS_USED_LOCK('a'), IS_USED_LOCK('x')"),
     (
         "open transactions",
@@ -205,4 +226,38 @@ const FACTS: &[(&str, &str)] = &[
         "SELECT count(*) FROM information_schema.processlist WHERE db = 'atk' AND command = 'Query' AND id <> connection_id()",
     ),
     ("prepared transactions", "XA RECOVER"),
+];
+
+const FACTS_OF_MARIADB: &[(&str, &str)] = &[
+    (
+        "rebuilt tables",
+        "SELECT name, table_id FROM information_schema.innodb_sys_tables WHERE name LIKE 'atk/%' ORDER BY 1",
+    ),
+    (
+        "logins",
+        "SELECT user, host, sha2(priv, 256) FROM mysql.global_priv WHERE user RLIKE '^(bench|x|root|tests)' ORDER BY 1, 2",
+    ),
+    (
+        "global variables",
+        "SELECT variable_name, variable_value FROM information_schema.global_variables WHERE variable_name NOT LIKE 'GTID%' ORDER BY 1",
+    ),
+];
+
+const FACTS_OF_MYSQL: &[(&str, &str)] = &[
+    (
+        "rebuilt tables",
+        "SELECT name, table_id FROM information_schema.innodb_tables WHERE name LIKE 'atk/%' ORDER BY 1",
+    ),
+    (
+        "logins",
+        "SELECT user, host, sha2(CONCAT_WS('|', plugin, authentication_string, account_locked, password_expired, super_priv, file_priv, create_user_priv), 256) FROM mysql.user WHERE user RLIKE '^(bench|x|root|tests)' ORDER BY 1, 2",
+    ),
+    (
+        "grants of all kinds",
+        "SELECT grantee, privilege_type FROM information_schema.user_privileges WHERE grantee RLIKE 'bench|x|root|tests' ORDER BY 1, 2",
+    ),
+    (
+        "global variables",
+        "SELECT variable_name, variable_value FROM performance_schema.global_variables WHERE variable_name NOT LIKE 'gtid%' ORDER BY 1",
+    ),
 ];

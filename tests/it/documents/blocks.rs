@@ -13,19 +13,30 @@ use std::process::Command;
 use crate::support::{binary, checkout};
 
 /// One block between fences.
-pub(super) struct Block {
+pub(crate) struct Block {
     /// What the comment before it says; empty without one.
     mark: String,
     text: String,
 }
 
 /// All blocks of a page that are in `sh`.
-pub(super) fn of(page: &str) -> Vec<Block> {
+pub(crate) fn of(page: &str) -> Vec<Block> {
+    in_language(page, "sh")
+}
+
+/// The text of all blocks of a page that are in a language, joined.
+pub(crate) fn joined(page: &str, language: &str) -> String {
+    let blocks = in_language(page, language).into_iter();
+    blocks.map(|block| block.text).collect()
+}
+
+fn in_language(page: &str, language: &str) -> Vec<Block> {
+    let fence = format!("```{language}");
     let page = fs::read_to_string(checkout().join(page)).unwrap();
     let (mut blocks, mut before) = (Vec::new(), "");
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
-        if line == "```sh" {
+        if line == fence {
             let text: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
             let mark = before.strip_prefix("<!-- ");
             let mark = mark.and_then(|mark| mark.strip_suffix(" -->"));
@@ -81,7 +92,7 @@ fn script(blocks: &[Block], folder: &Path, replaced: &[(&str, String)]) -> Strin
 }
 
 /// Runs blocks in a folder, with these texts replaced, and gives what they said. They have three minutes.
-pub(super) fn run(blocks: &[Block], folder: &Path, replaced: &[(&str, String)]) -> String {
+pub(crate) fn run(blocks: &[Block], folder: &Path, replaced: &[(&str, String)]) -> String {
     let script = script(blocks, folder, replaced);
     fs::write(folder.join("walk.sh"), script).unwrap();
     fs::create_dir(folder.join("bin")).unwrap();

@@ -1,4 +1,4 @@
-//! `docs/deploy.md` and then `docs/runbook.md`, typed as they are written.
+//! `docs/deploy.md` and then `docs/runbook.md`, and the tour of `docs/capabilities.md`, typed as they are written.
 
 use std::fs;
 use std::net::TcpListener;
@@ -7,22 +7,51 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::blocks;
-use crate::support::{binary, shop, skip};
+use crate::support::{binary, checkout, shop, skip};
+
+/// Whether the tools that a walk takes are installed; says so where one is not.
+fn all_there(walk: &str, tools: &[&str]) -> bool {
+    for tool in tools {
+        let find = format!("command -v {tool}");
+        let found = Command::new("sh").args(["-c", &find]).output();
+        if found.map_or(true, |found| !found.status.success()) {
+            skip(walk, &format!("{tool} is not installed"));
+            return false;
+        }
+    }
+    true
+}
+
+#[test]
+fn a_newcomer_gets_through_the_tour_of_capabilities() {
+    if !all_there(
+        "the walk through docs/capabilities.md",
+        &["ssh-keygen", "timeout"],
+    ) {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let page = blocks::of("docs/capabilities.md");
+    assert!(!page.is_empty());
+    std::os::unix::fs::symlink(checkout().join("examples"), folder.path().join("examples"))
+        .unwrap();
+    let said = blocks::run(&page, folder.path(), &[]);
+    for words in [
+        "find_customers: reads, answers id INTEGER, name TEXT",
+        "ok    restock example 1: changes 1 row, and answers 1 row; rolled back",
+        "Silva",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let client = fs::read_to_string(folder.path().join("shop/.mcp.json")).unwrap();
+    assert!(client.contains("secondkey.toml"), "{client}");
+}
 
 #[test]
 fn a_team_gets_through_deploying_and_the_runbook() {
-    for tool in ["curl", "openssl", "ssh-keygen", "script", "timeout"] {
-        if Command::new("sh")
-            .args(["-c", &format!("command -v {tool}")])
-            .output()
-            .map_or(true, |found| !found.status.success())
-        {
-            skip(
-                "the walk through docs/deploy.md",
-                &format!("{tool} is not installed"),
-            );
-            return;
-        }
+    let tools = ["curl", "openssl", "ssh-keygen", "script", "timeout"];
+    if !all_there("the walk through docs/deploy.md", &tools) {
+        return;
     }
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);

@@ -1,4 +1,4 @@
-//! MySQL and MariaDB, on the server of `TEST_MARIADB_URL`. What a refusal left alone is looked at
+//! MySQL and MariaDB, on the servers of `TEST_MYSQL_URL` and `TEST_MARIADB_URL`. What a refusal left alone is looked at
 //! on a connection of the test's own.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +29,9 @@ use url::Url;
 
 use crate::support::{skip, variable};
 
+const MARIADB: &str = "TEST_MARIADB_URL";
+const MYSQL: &str = "TEST_MYSQL_URL";
+
 const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 
 /// A database of a test's own, and a connection with all privileges.
@@ -47,10 +50,14 @@ struct Answer {
 }
 
 impl World {
-    /// An empty database called `sk_<name>`; `None` without a server.
+    /// An empty database called `sk_<name>` on MariaDB; `None` without a server.
     async fn new(name: &str) -> Option<Self> {
-        let Some(url) = variable("TEST_MARIADB_URL") else {
-            skip("exec::mysql", "no MariaDB server (TEST_MARIADB_URL)");
+        Self::on(MARIADB, name).await
+    }
+
+    async fn on(server: &str, name: &str) -> Option<Self> {
+        let Some(url) = variable(server) else {
+            skip("exec::mysql", &format!("no such server ({server})"));
             return None;
         };
         let mut world = Self {
@@ -115,10 +122,12 @@ impl Runner {
             limits: Limits::MAX,
             trusted: BTreeSet::new(),
             sync_reads: false,
+            only_capabilities: false,
         };
         let settings = Settings {
             target: target.clone(),
             url: url.to_owned().into(),
+            logins: BTreeMap::new(),
             allow_privileged_login,
         };
         let parser = Arc::new(ParsePool::start().unwrap());
@@ -150,6 +159,7 @@ impl Runner {
         let request = RequestId::new(1, [1; 10]);
         let agent = AgentId::new(1, [2; 10]);
         let (_, decision) = decide(&Question {
+            capability: None,
             request: &request,
             principal: &principal,
             standing: &Standing::NONE,
@@ -277,7 +287,14 @@ const VALUES: &str = r#"[
 
 #[tokio::test]
 async fn every_type_keeps_its_value() {
-    let Some(mut world) = World::new("values").await else {
+    for (server, json) in [(MARIADB, "text"), (MYSQL, "json")] {
+        keeps_values(server, json).await;
+    }
+}
+
+/// `json` is what the server calls that type.
+async fn keeps_values(server: &str, json: &str) {
+    let Some(mut world) = World::on(server, "values").await else {
         return;
     };
     world.sql(TYPES).await;
@@ -288,13 +305,20 @@ async fn every_type_keeps_its_value() {
         .zip(answer.rows[0].clone())
         .map(|(column, value)| (column.name, column.type_name, value))
         .collect();
-    let expected: Value = serde_json::from_str(VALUES).unwrap();
+    let expected = VALUES.replace(r#"["j", "text""#, &format!(r#"["j", "{json}""#));
+    let expected: Value = serde_json::from_str(&expected).unwrap();
     assert_eq!(json!(found), expected);
 }
 
 #[tokio::test]
 async fn parameters_arrive_as_they_were_sent() {
-    let Some(mut world) = World::new("params").await else {
+    for server in [MARIADB, MYSQL] {
+        take_parameters(server).await;
+    }
+}
+
+async fn take_parameters(server: &str) {
+    let Some(mut world) = World::on(server, "params").await else {
         return;
     };
     world.sql("CREATE TABLE t (id int)").await;
@@ -324,6 +348,40 @@ async fn parameters_arrive_as_they_were_sent() {
             json!("0x00ff")
         ]]
     );
+}
+
+/// MySQL by itself: what differs from MariaDB in how a statement is stopped, and in what it warns of.
+#[tokio::test]
+async fn mysql_ends_reads_and_changes_at_their_time() {
+    let Some(mut world) = World::on(MYSQL, "times").await else {
+        return;
+    };
+    world.sql("CREATE TABLE t (id int)").await;
+    let reader = world.reader();
+    let numbers = |to: u32| {
+        format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {to}) SELECT count(*) FROM n"
+        )
+    };
+    assert_eq!(reader.rows(&numbers(900)).await, [[json!(900)]]);
+    let refused = reader.refused(&numbers(5_000), vec![]).await;
+    assert_eq!(refused.code, Code::DatabaseError, "{refused:?}");
+    let many = "SELECT count(*) FROM information_schema.collations a, information_schema.collations b, information_schema.collations c, information_schema.collations d";
+    let mut slow = world.target(&[Effect::Read, Effect::Write]);
+    slow.limits.time_ms = 300;
+    let began = Instant::now();
+    let refused = slow.refused(many, vec![]).await;
+    assert_eq!(refused.code, Code::TimeLimit, "{refused:?}");
+    let change = format!("INSERT INTO t {many}");
+    let refused = slow.refused(&change, vec![]).await;
+    assert_eq!(refused.code, Code::TimeLimit, "{refused:?}");
+    assert!(began.elapsed() < Duration::from_secs(20));
+    assert_eq!(
+        world.value("SELECT CAST(count(*) AS CHAR) FROM t").await,
+        "0"
+    );
+    let running = "SELECT CAST(count(*) AS CHAR) FROM information_schema.processlist WHERE db = 'sk_times' AND info LIKE '%collations a%' AND id <> CONNECTION_ID()";
+    assert_eq!(world.value(running).await, "0");
 }
 
 #[tokio::test]
@@ -601,7 +659,13 @@ async fn errors_say_what_to_do_and_leave_everything_alone() {
 
 #[tokio::test]
 async fn a_connection_that_was_lost_while_idle_is_replaced() {
-    let Some(mut world) = World::new("lost").await else {
+    for server in [MARIADB, MYSQL] {
+        replaces_connections(server).await;
+    }
+}
+
+async fn replaces_connections(server: &str) {
+    let Some(mut world) = World::on(server, "lost").await else {
         return;
     };
     let reader = world.reader();
@@ -614,7 +678,13 @@ async fn a_connection_that_was_lost_while_idle_is_replaced() {
 
 #[tokio::test]
 async fn a_login_that_can_do_too_much_is_refused_for_reads() {
-    let Some(world) = World::new("login").await else {
+    for server in [MARIADB, MYSQL] {
+        refuses_strong_logins(server).await;
+    }
+}
+
+async fn refuses_strong_logins(server: &str) {
+    let Some(world) = World::on(server, "login").await else {
         return;
     };
     let strong = Runner::new(world.url.as_str(), &[Effect::Read], false);

@@ -20,7 +20,7 @@ use secondkey::core::statement::Effect;
 use secondkey::core::time::Clock as _;
 use secondkey::core::token::sign::key_id;
 use secondkey::core::token::{Claims, TOKEN_TYPE};
-use secondkey::core::work::{Work, canonical_json};
+use secondkey::core::work::{Digest, Work, canonical_json};
 use secondkey::wire::Answer;
 use secondkey::wire::fleet::{
     Challenge, FromAgent, FromRelay, Hello, Order, Question, Reply, Sent,
@@ -53,8 +53,12 @@ struct Line {
 impl Hostile {
     /// Takes the place of a relay that an agent has joined, with its key or another one.
     async fn with(key: impl FnOnce(&Fleet) -> SigningKey) -> Self {
-        let mut fleet = Fleet::start().await;
+        let fleet = Fleet::start().await;
         let key = key(&fleet);
+        Self::in_place_of(fleet, key).await
+    }
+
+    async fn in_place_of(mut fleet: Fleet, key: SigningKey) -> Self {
         fleet.kill_relay();
         let listener = TcpListener::bind(("127.0.0.1", fleet.port)).await.unwrap();
         Self {
@@ -83,6 +87,7 @@ impl Hostile {
             relay_nonce: Hex32::new([9; 32]),
         };
         let challenge = Challenge {
+            follows: Vec::new(),
             key: handshake.relay_key,
             nonce: handshake.relay_nonce,
             signature: handshake.sign(Side::Relay, &self.key),
@@ -341,4 +346,181 @@ async fn a_relay_whose_clock_is_wrong_is_told_so() {
     let token = hostile.sign(&claims);
     let code = line.order((&claims, token), &read, None).await;
     assert_eq!(code, Some(Code::ClockSkew));
+}
+
+const CAPABILITIES: &str = "\
+capabilities:
+  one_order:
+    description: One order
+    sql: select id from orders where id = :id
+    params: { id: { type: integer, required: true, minimum: 1 } }
+    policy: { rate_limit: { requests: 2, per: 1h } }
+    result: { id: { type: integer } }
+  drop_orders:
+    description: Deletes orders
+    sql: delete from orders where id >= :id
+    params: { id: { type: integer, required: true } }
+    policy: { readonly: false, approval: true }
+";
+
+/// A name means what the agent's own file says, whatever a relay with the real key calls it.
+#[tokio::test]
+async fn a_relay_with_the_real_key_cannot_change_what_a_capability_means() {
+    let mut fleet = Fleet::start().await;
+    let allow = "allow = [\"read\", \"write\"]\nonly_capabilities = true\n";
+    fleet.start_agent_offering(CAPABILITIES, allow);
+    let key = the_relays(&fleet);
+    let hostile = Hostile::in_place_of(fleet, key).await;
+    let mut line = hostile.meet().await.expect("it knows this key");
+    let offers = loop {
+        if let Some(FromAgent::Offers { offers, .. }) = hear(&mut line.socket).await {
+            break offers;
+        }
+    };
+    let told = serde_json::to_string(&offers).unwrap();
+    assert!(
+        !told.contains("delete from") && !told.contains("select id"),
+        "{told}"
+    );
+    let bundle = offers.first().unwrap().said.bundle;
+    let call = |name: &str, bundle, params| Work::capability(name, bundle, vec![params], [0; 16]);
+    let before = hostile.orders();
+
+    let other = Digest::of(&[b"another file"]);
+    let cases = [
+        // The same name, of a file that this agent does not have.
+        (
+            call("one_order", other, json!({"id": 1})),
+            Effect::Read,
+            Code::UnknownCapability,
+        ),
+        (
+            call("no_such", bundle, json!({})),
+            Effect::Read,
+            Code::UnknownCapability,
+        ),
+        // Values that the contract does not let in.
+        (
+            call("one_order", bundle, json!({"id": 0})),
+            Effect::Read,
+            Code::InvalidParameter,
+        ),
+        (
+            call("one_order", bundle, json!({"id": 1, "sql": "x"})),
+            Effect::Read,
+            Code::InvalidParameter,
+        ),
+        // A change that is called a read, and one on nobody's signature where the file wants one.
+        (
+            call("drop_orders", bundle, json!({"id": 0})),
+            Effect::Read,
+            Code::ClassificationMismatch,
+        ),
+        (
+            call("drop_orders", bundle, json!({"id": 0})),
+            Effect::Write,
+            Code::ApprovalRequired,
+        ),
+        (
+            call("drop_orders", bundle, json!({"id": 0})),
+            Effect::Admin,
+            Code::ApprovalRequired,
+        ),
+        // A statement of its own.
+        (
+            work("SELECT count(*) FROM orders"),
+            Effect::Read,
+            Code::Forbidden,
+        ),
+    ];
+    for (work, effect, expected) in cases {
+        let claims = hostile.claims(&line, &work, effect);
+        let token = hostile.sign(&claims);
+        let code = line.order((&claims, token), &work, None).await;
+        assert_eq!(code, Some(expected), "{work:?} as {effect}");
+        assert_eq!(hostile.orders(), before);
+    }
+    // A token for one call does not run another.
+    let one = call("one_order", bundle, json!({"id": 1}));
+    let claims = hostile.claims(&line, &one, Effect::Read);
+    let token = hostile.sign(&claims);
+    let two = call("one_order", bundle, json!({"id": 2}));
+    let code = line.order((&claims, token.clone()), &two, None).await;
+    assert_eq!(code, Some(Code::TokenRefused));
+    assert_eq!(line.order((&claims, token), &one, None).await, None);
+    // Two calls in an hour, and no relay makes it more.
+    for expected in [None, Some(Code::LimitReached)] {
+        let claims = hostile.claims(&line, &one, Effect::Read);
+        let token = hostile.sign(&claims);
+        assert_eq!(line.order((&claims, token), &one, None).await, expected);
+    }
+    assert_eq!(hostile.orders(), before);
+}
+
+#[tokio::test]
+async fn messages_that_come_twice_or_in_another_order_run_nothing_twice() {
+    let hostile = Hostile::with(the_relays).await;
+    let mut line = hostile.meet().await.unwrap();
+    let read = work("SELECT count(*) FROM orders");
+    let claims = hostile.claims(&line, &read, Effect::Read);
+    // What nobody has asked for: an end of a call that has not begun, and of a request that is not there.
+    say(
+        &mut line.socket,
+        &FromRelay::Cancel {
+            call: 3,
+            stop: false,
+        },
+    )
+    .await;
+    let request = claims.request.clone();
+    say(&mut line.socket, &FromRelay::Recorded { request }).await;
+    // The same order many times at once, under calls of its own and under one that is taken, half of them on
+    // another token.
+    let calls = [1, 2, 3, 4, 5, 6, 6, 6];
+    for (number, call) in calls.into_iter().enumerate() {
+        let mut claims = claims.clone();
+        if number % 2 == 1 {
+            claims.jti = TokenId::new(1, random());
+        }
+        let order = Order {
+            request: claims.request.clone(),
+            token_id: claims.jti.clone(),
+            token: hostile.sign(&claims),
+            work: Sent::from(&read),
+            backing: None,
+        };
+        let ask = FromRelay::Ask {
+            call,
+            question: Box::new(Question::Order(Box::new(order))),
+        };
+        say(&mut line.socket, &ask).await;
+    }
+    let (mut ran, mut refused) = (0, 0);
+    while ran + refused < calls.len() {
+        let heard = hear(&mut line.socket).await.expect("the agent goes on");
+        let FromAgent::Answer { answer, .. } = heard else {
+            continue;
+        };
+        match *answer {
+            Answer::Ok(Reply::Ran(_)) => ran += 1,
+            Answer::Ok(Reply::NotRun { refusal, .. }) | Answer::Refused(refusal) => {
+                assert_eq!(refusal.code, Code::TokenRefused, "{refusal}");
+                refused += 1;
+            }
+            Answer::Ok(other) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((ran, refused), (1, calls.len() - 1));
+    // An answer to a sign of life that overtakes a later one is no reason to leave.
+    let now = SystemClock.now().unix_ms();
+    for sent_ms in [now, now - 2_000] {
+        let beaten = FromRelay::Beaten {
+            sent_ms,
+            now_ms: sent_ms,
+        };
+        say(&mut line.socket, &beaten).await;
+    }
+    let claims = hostile.claims(&line, &read, Effect::Read);
+    let token = hostile.sign(&claims);
+    assert_eq!(line.order((&claims, token), &read, None).await, None);
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use secondkey::core::ids::RequestId;
 use secondkey::core::request::Status;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::rig::{Fleet, UPDATE, content, refusal};
 
@@ -63,9 +64,9 @@ async fn a_request_outlives_the_relay_that_it_waits_at() {
     assert!((fleet.price() - 9.5).abs() < 1e-9);
 }
 
-#[tokio::test]
-async fn a_change_whose_agent_was_killed_has_an_unknown_end() {
-    let mut fleet = Fleet::start().await;
+/// A change of a new order whose agent is killed while it runs: the request, whose end is not known, and what
+/// its caller was told.
+pub(super) async fn lose_a_change(fleet: &mut Fleet) -> (RequestId, Value) {
     let key = fleet.key.clone();
     let long = "INSERT INTO orders (product_id, placed) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000000) SELECT 1, i FROM n";
     let wanted = json!({"sql": long});
@@ -93,10 +94,17 @@ async fn a_change_whose_agent_was_killed_has_an_unknown_end() {
         fleet.agent_dies();
         (id, call.await)
     };
-    assert_eq!(refusal(&answer)["code"], "outcome_unknown", "{answer}");
     assert_eq!(state.requests().get(&id).unwrap().status(), Status::Unknown);
     state.close().await.unwrap();
     fleet.kill_agent();
+    (id, answer)
+}
+
+#[tokio::test]
+async fn a_change_whose_agent_was_killed_has_an_unknown_end() {
+    let mut fleet = Fleet::start().await;
+    let (id, answer) = lose_a_change(&mut fleet).await;
+    assert_eq!(refusal(&answer)["code"], "outcome_unknown", "{answer}");
     // It does not run again by itself, nor when it is asked for again.
     fleet.start_agent();
     let wait = json!({"action": "wait", "id": id.as_str()});
@@ -143,4 +151,114 @@ async fn a_join_token_works_once() {
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("does not know the agent"), "{said}");
+}
+
+/// A change that takes a while.
+const LONG: &str = "INSERT INTO orders (product_id, placed) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT 1, max(i) FROM n";
+
+#[tokio::test]
+async fn an_end_that_the_relay_never_heard_outlives_the_agents_own_process() {
+    let mut fleet = Fleet::start().await;
+    let state = fleet.relay_state();
+    let key = fleet.key.clone();
+    let wanted = json!({ "sql": LONG });
+    let id = {
+        let call = fleet.call_with(&key, "sql_execute", &wanted);
+        tokio::pin!(call);
+        let id = tokio::select! {
+            answer = &mut call => panic!("{answer:?}"),
+            id = fleet.approve() => id,
+        };
+        let running = async {
+            while state.requests().get(&id).unwrap().status() != Status::Running {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::select! {
+            answer = &mut call => panic!("too fast: {answer:?}"),
+            () = running => {}
+        }
+        id
+    };
+    fleet.kill_relay();
+    let deadline = std::time::Instant::now() + Duration::from_mins(1);
+    while !fleet
+        .run(&["audit", "list", "-n", "100"], "agent")
+        .contains("execution.succeeded")
+    {
+        assert!(std::time::Instant::now() < deadline);
+    }
+    // What the agent has in memory goes with it.
+    fleet.kill_agent();
+    fleet.start_relay();
+    fleet.start_agent();
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let status = state.requests().get(&id).unwrap().status();
+        if status == Status::Succeeded {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{status:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // It is said once: the agent forgets what the relay has on record.
+    let agent = secondkey::store::State::open(
+        &fleet.path("agent"),
+        std::sync::Arc::new(secondkey::clock::SystemClock),
+    )
+    .unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !agent.reports().all().await.unwrap().is_empty() {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let database = rusqlite::Connection::open(fleet.shop()).unwrap();
+    let count = "SELECT count(*) FROM orders WHERE placed = 3000000";
+    let count: i64 = database.query_row(count, [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 1);
+    state.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_that_died_with_its_agent_is_owned_up_to() {
+    let mut fleet = Fleet::start().await;
+    let state = fleet.relay_state();
+    let key = fleet.key.clone();
+    let wanted = json!({"sql": LONG.replace("3000000", "200000000")});
+    let id = {
+        let call = fleet.call_with(&key, "sql_execute", &wanted);
+        tokio::pin!(call);
+        let id = tokio::select! {
+            answer = &mut call => panic!("{answer:?}"),
+            id = fleet.approve() => id,
+        };
+        let running = async {
+            while state.requests().get(&id).unwrap().status() != Status::Running {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::select! {
+            answer = &mut call => panic!("too fast: {answer:?}"),
+            () = running => {}
+        }
+        id
+    };
+    // Both go at once: the relay has no time to notice.
+    fleet.kill_relay();
+    fleet.kill_agent();
+    assert_eq!(state.requests().get(&id).unwrap().status(), Status::Running);
+    fleet.start_relay();
+    fleet.start_agent();
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let status = state.requests().get(&id).unwrap().status();
+        if status == Status::Unknown {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{status:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let log = fleet.run(&["audit", "list", "-n", "100"], "agent");
+    assert!(log.contains("execution.unknown"), "{log}");
+    state.close().await.unwrap();
 }

@@ -7,12 +7,12 @@ use serde_json::json;
 use super::rig::{Fleet, UPDATE, content, refusal, result};
 use crate::support::http::{Answer, send};
 
-fn scrape(port: u16) -> Answer {
+pub(super) fn scrape(port: u16) -> Answer {
     send(port, "GET", "/metrics", &[("Host", "monitor")], "")
 }
 
 /// The value of a line that begins like this.
-fn number(answer: &Answer, name: &str) -> Option<f64> {
+pub(super) fn number(answer: &Answer, name: &str) -> Option<f64> {
     let line = answer.body.lines().find(|line| line.starts_with(name))?;
     line.rsplit(' ').next()?.parse().ok()
 }
@@ -68,6 +68,8 @@ async fn the_numbers_follow_what_happens_and_name_nobody() {
     assert_eq!(number(&after, "secondkey_requests_waiting"), Some(1.0));
     let offset = number(&after, "secondkey_agent_clock_offset_seconds{agent=");
     assert!(offset.unwrap().abs() < 2.0, "{after:?}");
+    let free = number(&after, "secondkey_agent_slots_free{agent=");
+    assert_eq!(free, Some(32.0), "{after:?}");
     for name in ["CANARY", "ai:", "ada", "shop", "products", "price", "skey"] {
         assert!(!after.body.contains(name), "{name}: {after:?}");
     }

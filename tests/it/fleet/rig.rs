@@ -1,7 +1,7 @@
 //! One relay, one agent with a SQLite shop, and a client.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,8 +28,16 @@ pub(super) struct Fleet {
     pub(super) port: u16,
     /// What the relay is started with besides.
     pub(super) besides: Vec<String>,
+    /// What the agent is started with besides.
+    pub(super) for_agent: Vec<String>,
+    /// The target that the agent serves, where it is not the shop.
+    pub(super) target: Option<String>,
+    /// The port that the agent dials, where it is not the relay's own.
+    pub(super) dials: Option<u16>,
     relay: Option<Running>,
     agent: Option<Running>,
+    /// Further agents.
+    others: Vec<Running>,
     /// The key of a developer's model.
     pub(super) key: String,
 }
@@ -70,8 +78,12 @@ impl Fleet {
             folder: TempDir::new().unwrap(),
             port: 0,
             besides: Vec::new(),
+            for_agent: Vec::new(),
+            target: None,
+            dials: None,
             relay: None,
             agent: None,
+            others: Vec::new(),
             key: String::new(),
         };
         let made = fleet.run(&["relay", "init"], "relay");
@@ -92,7 +104,7 @@ impl Fleet {
         self.path("CANARY-credential").join("shop.db")
     }
 
-    fn command(&self, arguments: &[&str], state: &str) -> Command {
+    pub(super) fn command(&self, arguments: &[&str], state: &str) -> Command {
         let mut command = Command::new(binary());
         let log = std::fs::File::options()
             .create(true)
@@ -144,26 +156,82 @@ impl Fleet {
         self.wait_until_ready();
     }
 
-    pub(super) fn start_agent_again(&mut self) {
+    /// An agent with this file of capabilities and this in its configuration, in the place of the one there is.
+    pub(super) fn start_agent_offering(&mut self, capabilities: &str, more: &str) {
+        std::fs::write(self.path("capability.yaml"), capabilities).unwrap();
+        let config = format!(
+            "[targets.shop]\nurl = \"sqlite:{}\"\ncapabilities = \"capability.yaml\"\n{more}",
+            self.shop().display()
+        );
+        self.start_agent_with(&config);
+    }
+
+    /// An agent with this configuration, in the place of the one there is.
+    pub(super) fn start_agent_with(&mut self, config: &str) {
+        self.kill_agent();
+        std::fs::write(self.path("agent.toml"), config).unwrap();
         let relay = format!("http://127.0.0.1:{}", self.port);
-        let shop = format!("shop=sqlite:{}", self.shop().display());
+        let arguments = ["agent", "--relay", &relay, "--config", "agent.toml"];
+        let mut command = self.command(&arguments, "agent");
+        let (child, _) = begun(command.stdout(Stdio::piped()));
+        self.agent = Some(Running(child));
+        self.wait_until_ready();
+    }
+
+    pub(super) fn start_agent_again(&mut self) {
+        self.agent = Some(self.begin_agent("agent", "join", &self.shop()));
+    }
+
+    /// One more agent, with a state folder, a token and a shop of its own.
+    pub(super) fn start_another(&mut self, state: &str, join: &str, shop: &Path) {
+        let another = self.begin_agent(state, join, shop);
+        self.others.push(another);
+    }
+
+    /// One more agent, with this configuration.
+    pub(super) fn start_configured(&mut self, state: &str, join: &str, config: &str) {
+        let relay = format!("http://127.0.0.1:{}", self.port);
+        let join = format!("file:{join}");
+        let arguments = [
+            "agent", "--relay", &relay, "--join", &join, "--config", config,
+        ];
+        let mut command = self.command(&arguments, state);
+        let (child, _) = begun(command.stdout(Stdio::piped()));
+        self.others.push(Running(child));
+    }
+
+    fn begin_agent(&self, state: &str, join: &str, shop: &Path) -> Running {
+        let relay = format!("http://127.0.0.1:{}", self.dials.unwrap_or(self.port));
+        let shop = format!("shop=sqlite:{}", shop.display());
+        let shop = self.target.clone().unwrap_or(shop);
+        let join = format!("file:{join}");
         let arguments = [
             "agent",
             "--relay",
             &relay,
             "--join",
-            "file:join",
+            &join,
             "--database-url",
             &shop,
         ];
-        let mut command = self.command(&arguments, "agent");
+        let mut command = self.command(&arguments, state);
+        command.args(&self.for_agent);
         let (child, _) = begun(command.stdout(Stdio::piped()));
-        self.agent = Some(Running(child));
+        Running(child)
     }
 
     /// Kills the relay as the system does when it has no memory left.
     pub(super) fn kill_relay(&mut self) {
         self.relay = None;
+    }
+
+    /// Ends the relay as an administrator does, and waits for that.
+    pub(super) fn stop_relay(&mut self) {
+        let pid = self.relay_pid().to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(asked.unwrap().success());
+        let mut relay = self.relay.take().unwrap();
+        assert!(relay.0.wait().unwrap().success(), "{}", self.log("relay"));
     }
 
     pub(super) fn kill_agent(&mut self) {
@@ -209,26 +277,29 @@ impl Fleet {
     ) -> Answer {
         let message = json!({
             "jsonrpc": "2.0", "id": 1, "method": "tools/call",
-            "params": {"name": tool, "arguments": arguments, "_meta": {
-                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                "io.modelcontextprotocol/clientInfo": {"name": client, "version": "1"},
-                "io.modelcontextprotocol/clientCapabilities": {},
-            }},
+            "params": {"name": tool, "arguments": arguments, "_meta": meta(client)},
         });
-        let (port, bearer, tool) = (self.port, format!("Bearer {key}"), tool.to_owned());
-        let asking = spawn_blocking(move || {
-            let host = format!("127.0.0.1:{port}");
-            let headers = [
-                ("Host", host.as_str()),
-                ("Authorization", &bearer),
-                ("Content-Type", "application/json"),
-                ("Accept", "application/json, text/event-stream"),
-                ("MCP-Protocol-Version", "2026-07-28"),
-                ("Mcp-Method", "tools/call"),
-                ("Mcp-Name", &tool),
-            ];
-            send(port, "POST", "/mcp", &headers, &message.to_string())
-        });
+        self.post(key, ("tools/call", tool), &message).await
+    }
+
+    /// Asks anything of the newer protocol; `name` is what is called or read, if anything is.
+    pub(super) async fn ask(&self, key: &str, (method, name): (&str, &str), more: Value) -> Answer {
+        let mut params = more;
+        let mut all = meta("raw");
+        if let Some(besides) = params["_meta"].as_object() {
+            all.as_object_mut().unwrap().extend(besides.clone());
+        }
+        params["_meta"] = all;
+        let able = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = able;
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        self.post(key, (method, name), &message).await
+    }
+
+    async fn post(&self, key: &str, (method, name): (&str, &str), message: &Value) -> Answer {
+        let (port, key, message) = (self.port, key.to_owned(), message.to_string());
+        let (method, name) = (method.to_owned(), name.to_owned());
+        let asking = spawn_blocking(move || post(port, &key, (&method, &name), &message));
         asking.await.unwrap()
     }
 
@@ -278,6 +349,39 @@ impl Fleet {
         let price = "SELECT price FROM products WHERE name = 'lamp'";
         database.query_row(price, [], |row| row.get(0)).unwrap()
     }
+}
+
+/// What a client says of itself with each request.
+fn meta(client: &str) -> Value {
+    json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": client, "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    })
+}
+
+/// Calls a tool at a port of this machine, by the newer protocol.
+pub(super) fn ask(port: u16, (key, client): (&str, &str), tool: &str, arguments: &Value) -> Answer {
+    let message = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": tool, "arguments": arguments, "_meta": meta(client)},
+    });
+    post(port, key, ("tools/call", tool), &message.to_string())
+}
+
+fn post(port: u16, key: &str, (method, name): (&str, &str), message: &str) -> Answer {
+    let (host, bearer) = (format!("127.0.0.1:{port}"), format!("Bearer {key}"));
+    let headers = [
+        ("Host", host.as_str()),
+        ("Authorization", &bearer),
+        ("Content-Type", "application/json"),
+        ("Accept", "application/json, text/event-stream"),
+        ("MCP-Protocol-Version", "2026-07-28"),
+        ("Mcp-Method", method),
+        ("Mcp-Name", name),
+    ];
+    let named = if name.is_empty() { 6 } else { 7 };
+    send(port, "POST", "/mcp", &headers[..named], message)
 }
 
 /// Starts a program and reads the first line that it says.

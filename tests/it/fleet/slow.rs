@@ -93,3 +93,37 @@ fn whoever_is_slow_or_endless_is_cut_off() {
     );
     assert_eq!(fleet.get("/healthz"), 200);
 }
+
+#[test]
+fn a_client_that_does_not_read_its_answers_is_cut_off() {
+    let mut fleet = Fleet::alone();
+    fleet.start_relay();
+    let port = fleet.port;
+    let one = format!(
+        "GET /mcp-{} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n",
+        "x".repeat(32)
+    );
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream
+        .set_write_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    // More requests than their answers fit into what lies between the two.
+    let many = one.repeat(1_000);
+    let mut asked = 0_usize;
+    while stream.write_all(many.as_bytes()).is_ok() {
+        asked += 1_000;
+        assert!(asked < 10_000_000, "the relay never waited for its client");
+    }
+    std::thread::sleep(Duration::from_secs(35));
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    let mut said = Vec::new();
+    let ended = std::io::Read::read_to_end(&mut stream, &mut said);
+    // The end of the connection, not of patience.
+    let waited = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
+    assert!(!ended.as_ref().is_err_and(waited), "{ended:?}");
+    let answers = String::from_utf8_lossy(&said).matches("HTTP/1.1").count();
+    assert!(answers < asked, "{answers} of {asked}");
+    assert_eq!(fleet.get("/healthz"), 200);
+}

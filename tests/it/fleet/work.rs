@@ -108,9 +108,25 @@ async fn a_change_waits_for_a_person_and_runs_once_on_their_signature() {
 #[tokio::test]
 async fn a_frozen_agent_runs_nothing_new_whatever_the_relay_orders() {
     let mut fleet = Fleet::start().await;
+    let many = json!({"sql": "SELECT name FROM products", "max_rows": 1});
+    let first = fleet.call("sql_execute", &many).await;
+    let page = json!({"handle": content(&first)["truncated"]["handle"], "from": 1});
+    content(&fleet.call("result_page", &page).await);
     fleet.run(&["agent", "freeze"], "agent");
     let frozen = fleet.sql("SELECT 1").await;
     assert_eq!(refusal(&frozen)["code"], "frozen", "{frozen}");
+    // Nor does it give out anything else: rows that were read before, names and types.
+    let table = json!({"table": "products"});
+    let change = json!({"sql": UPDATE, "params": [1.5, "lamp"]});
+    for (tool, arguments) in [
+        ("result_page", &page),
+        ("list_tables", &json!({})),
+        ("describe_table", &table),
+        ("sql_execute", &change),
+    ] {
+        let frozen = fleet.call(tool, arguments).await;
+        assert_eq!(refusal(&frozen)["code"], "frozen", "{tool}: {frozen}");
+    }
     // It outlives relay and agent.
     fleet.kill_relay();
     fleet.kill_agent();
@@ -120,6 +136,7 @@ async fn a_frozen_agent_runs_nothing_new_whatever_the_relay_orders() {
     assert_eq!(refusal(&frozen)["code"], "frozen", "{frozen}");
     fleet.run(&["agent", "thaw"], "agent");
     assert_eq!(content(&fleet.sql("SELECT 1").await)["rows"], json!([[1]]));
+    content(&fleet.call("list_tables", &json!({})).await);
     let log = fleet.run(&["audit", "list", "-n", "100"], "agent");
     assert!(
         log.contains("agent.frozen") && log.contains("agent.thawed"),

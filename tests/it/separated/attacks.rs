@@ -443,10 +443,7 @@ async fn another_user_does_not_change_whom_the_agent_trusts() {
         let mut trust = trust_of(&strange_key()).trust;
         trust.version = version;
         trust.previous = Some(first.trust.digest());
-        let mut signed = SignedTrust {
-            trust,
-            signatures: vec![],
-        };
+        let mut signed = SignedTrust::unsigned(trust);
         signed.sign(signer).unwrap();
         signed
     };

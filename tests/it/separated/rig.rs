@@ -19,9 +19,7 @@ use secondkey::core::ids::RequestId;
 use secondkey::core::principal::{Principal, PrincipalKind};
 use secondkey::core::signer::{Presence, Surface};
 use secondkey::core::time::Clock as _;
-use secondkey::core::trust::{
-    KeyKind, Origins, Purpose, SignedTrust, Signer, SignerKey, TrustFile,
-};
+use secondkey::core::trust::{Purpose, SignedTrust, Signer, SignerKey, TrustFile};
 use secondkey::core::work::Digest;
 use secondkey::system::Peer;
 use serde_json::{Value, json};
@@ -352,32 +350,22 @@ pub(super) fn strange_key() -> SigningKey {
 /// A first trust file that trusts one key, as Ada's.
 pub(super) fn trust_of(key: &SigningKey) -> SignedTrust {
     let now = SystemClock.now().unix_ms();
-    let trust = TrustFile {
-        format: 1,
-        version: 1,
-        previous: None,
-        created_ms: now,
-        admin_quorum: 1,
-        origins: Origins::default(),
-        signers: vec![Signer {
+    let trust = TrustFile::first(
+        now,
+        vec![Signer {
             name: Principal::new(PrincipalKind::Human, "ada"),
             groups: ["owner".to_owned()].into(),
             purposes: [Purpose::Approve, Purpose::Trust].into(),
             valid_from_ms: now - 1_000,
             valid_until_ms: None,
-            keys: vec![SignerKey {
-                kind: KeyKind::Ssh,
-                public: PublicKey::ed25519(key.verifying_key()).unwrap(),
-                presence: Presence::Passphrase,
-                user_verification: false,
-                label: "laptop".into(),
-            }],
+            keys: vec![SignerKey::ssh(
+                PublicKey::ed25519(key.verifying_key()).unwrap(),
+                Presence::Passphrase,
+                "laptop",
+            )],
         }],
-    };
-    let mut signed = SignedTrust {
-        trust,
-        signatures: vec![],
-    };
+    );
+    let mut signed = SignedTrust::unsigned(trust);
     signed.sign(key).unwrap();
     signed
 }

@@ -37,7 +37,7 @@ async fn everything_in_the_folder_is_its_owners_alone() {
     state.rotate_key(KeyKind::Audit).await.unwrap();
     assert_eq!((mode(&path), mode(&path.join("keys"))), (0o700, 0o700));
     let keys: Vec<_> = std::fs::read_dir(path.join("keys")).unwrap().collect();
-    assert_eq!(keys.len(), 7, "{keys:?}");
+    assert_eq!(keys.len(), 8, "{keys:?}");
     let others =
         ["state.lock", "state.db", "state.db-wal", "audit.heads"].map(|name| path.join(name));
     for file in keys
@@ -160,6 +160,7 @@ fn token(state: &State, clock: &TestClock) -> SignedToken {
         functions: BTreeSet::new(),
         has_where: None,
         findings: BTreeSet::new(),
+        parts: Vec::new(),
         placeholders: 0,
         redacted: "select ?".into(),
     };
@@ -172,8 +173,10 @@ fn token(state: &State, clock: &TestClock) -> SignedToken {
         limits: Limits::DEFAULT,
         trusted: BTreeSet::new(),
         sync_reads: false,
+        only_capabilities: false,
     };
     let (_, decision) = decide(&Question {
+        capability: None,
         request: &request(1, 1),
         principal: &Principal::new(PrincipalKind::Ai, "ada/test"),
         standing: &Standing::NONE,

@@ -174,12 +174,9 @@ fn an_older_binary_refuses_the_folder_and_says_what_to_do() {
     drop(open(&path));
     raw(&path).pragma_update(None, "user_version", 99).unwrap();
     let refused = State::open(&path, TestClock::new()).unwrap_err();
-    assert_eq!(
-        refused,
-        StoreError::Newer {
-            found: 99,
-            known: 4
-        }
+    assert!(
+        matches!(refused, StoreError::Newer { found: 99, known } if known < 99),
+        "{refused:?}"
     );
     assert!(refused.to_string().contains("newer version"), "{refused}");
     let version: i64 = Connection::open(path.join("state.db"))

@@ -1,6 +1,6 @@
 //! Databases that are not there, go away and come back.
 
-mod server;
+pub(crate) mod server;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -169,6 +169,41 @@ async fn a_commit_that_was_not_confirmed_is_said_to_be_unknown() {
 }
 
 /// Calls fail soon, and say why.
+/// A standby's settings hold the password that it logs in to its primary with. A login that sees all
+/// settings reads it, and is more than a login that reads tables.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_could_read_the_password_to_the_primary_is_refused() {
+    let Some(mut server) = Server::install(Kind::Postgres) else {
+        return skip("stories::database_down", "no PostgreSQL on this machine");
+    };
+    server.start();
+    server.run("CREATE ROLE watcher LOGIN");
+    server.run("GRANT pg_monitor TO watcher");
+    let url = server.url().replace("app@", "watcher@");
+    let program = Program::with_config(&format!("[targets.main]\nurl = \"{url}\"\n"));
+    let looks = json!({"sql": "SELECT setting FROM pg_settings WHERE name = 'primary_conninfo'"});
+    let mut raw = Raw::start(&program, Era::Modern).await;
+    let answer = raw.call("sql_execute", &looks).await;
+    assert_eq!(content(&answer)["rows"], json!([[""]]), "{answer}");
+    raw.finish().await;
+
+    server.run("ALTER SYSTEM SET primary_conninfo = 'user=copier password=0pen-sesame'");
+    server.run("SELECT pg_reload_conf()");
+    let mut raw = Raw::start(&program, Era::Modern).await;
+    let answer = raw.call("sql_execute", &looks).await;
+    assert_eq!(refusal(&answer)["code"], "privileged_login", "{answer}");
+    assert!(!answer.to_string().contains("0pen-sesame"), "{answer}");
+    raw.finish().await;
+
+    // One that does not see them has nothing to read there.
+    server.run("REVOKE pg_monitor FROM watcher");
+    let mut raw = Raw::start(&program, Era::Modern).await;
+    let answer = raw.call("sql_execute", &looks).await;
+    assert_eq!(content(&answer)["rows"], json!([]), "{answer}");
+    raw.finish().await;
+    server.stop();
+}
+
 async fn is_down(raw: &mut Raw) {
     for sql in ["SELECT 1", "INSERT INTO things VALUES (0)"] {
         let asked = Instant::now();

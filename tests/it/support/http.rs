@@ -54,8 +54,25 @@ pub(crate) fn send(
         None => reader.read_to_end(&mut body),
     }
     .unwrap();
+    if answer.header("transfer-encoding") == Some("chunked") {
+        body = joined(&body);
+    }
     answer.body = String::from_utf8_lossy(&body).into_owned();
     answer
+}
+
+/// What was sent in chunks (RFC 9112, section 7.1), as far as it came.
+fn joined(mut sent: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(end) = sent.windows(2).position(|two| two == b"\r\n") {
+        let size = std::str::from_utf8(&sent[..end]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        let rest = &sent[end + 2..];
+        let chunk = &rest[..size.min(rest.len())];
+        body.extend_from_slice(chunk);
+        sent = rest.get(size + 2..).unwrap_or_default();
+    }
+    body
 }
 
 fn parse(head: &str) -> Answer {

@@ -1,4 +1,4 @@
-//! The MariaDB server of `TEST_MARIADB_URL`.
+//! The MariaDB and MySQL servers that `tests/run` started.
 
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
 use url::Url;
@@ -15,7 +15,21 @@ pub(crate) struct Server {
 impl Server {
     /// Connects; `None` without a server.
     pub(crate) async fn connect() -> Option<Self> {
-        let url = Url::parse(&variable("TEST_MARIADB_URL")?).unwrap();
+        Self::of("TEST_MARIADB_URL").await
+    }
+
+    /// Connects to the server of the newest version, which has vectors; `None` without it.
+    pub(crate) async fn newest() -> Option<Self> {
+        Self::of("TEST_MARIADB_VECTOR_URL").await
+    }
+
+    /// Connects to MySQL; `None` without one.
+    pub(crate) async fn mysql() -> Option<Self> {
+        Self::of("TEST_MYSQL_URL").await
+    }
+
+    async fn of(name: &str) -> Option<Self> {
+        let url = Url::parse(&variable(name)?).unwrap();
         let connection = MySqlConnection::connect(url.as_str()).await.unwrap();
         Some(Self { url, connection })
     }

@@ -18,7 +18,17 @@ impl Database {
     /// without a server.
     pub(crate) async fn fresh(name: &str) -> Option<Self> {
         let server = variable("TEST_POSTGRES_CORPUS_URL").or_else(|| variable("TEST_POSTGRES_URL"));
-        let mut url = Url::parse(&server?).unwrap();
+        Some(Self::on(&server?, name).await)
+    }
+
+    /// Makes it anew on the server that has pgvector, one of the newest version; `None` without it.
+    pub(crate) async fn with_vectors(name: &str) -> Option<Self> {
+        let server = variable("TEST_POSTGRES_VECTOR_URL");
+        Some(Self::on(&server?, name).await)
+    }
+
+    async fn on(server: &str, name: &str) -> Self {
+        let mut url = Url::parse(server).unwrap();
         let server = connect(&url, "tests").await;
         for sql in [
             format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
@@ -28,7 +38,7 @@ impl Database {
         }
         url.set_path(name);
         let client = connect(&url, "tests").await;
-        Some(Self { url, client })
+        Self { url, client }
     }
 
     /// The database's URL for another login, without a password.

@@ -31,15 +31,28 @@ impl Desk {
     /// With the browser let in and its passkey enrolled; a call waits so long for people. `None`,
     /// and says so, where there is no browser or no `ssh-keygen`.
     pub(crate) fn set_up(test: &str, wait: &str) -> Option<Self> {
+        Self::offering(test, wait, None)
+    }
+
+    /// The same, with a file of capabilities.
+    pub(crate) fn offering(test: &str, wait: &str, capabilities: Option<&str>) -> Option<Self> {
         let mut keygen = Command::new("ssh-keygen");
         if keygen.arg("-?").stdin(Stdio::null()).output().is_err() {
             skip(test, "ssh-keygen is not installed");
             return None;
         }
         let browser = Browser::start(test)?;
-        let target = "[targets.shop]\nurl = \"sqlite:shop.db\"\nenvironment = \"production\"";
-        let program = Program::with_config(&format!("approval_wait = \"{wait}\"\n{target}\n"));
+        let mut config = format!(
+            "approval_wait = \"{wait}\"\n[targets.shop]\nurl = \"sqlite:shop.db\"\nenvironment = \"production\"\n"
+        );
+        if capabilities.is_some() {
+            config.push_str("capabilities = \"capability.yaml\"\n");
+        }
+        let program = Program::with_config(&config);
         let folder = program.folder.path();
+        if let Some(text) = capabilities {
+            std::fs::write(folder.join("capability.yaml"), text).unwrap();
+        }
         let file = folder.join("shop.db");
         shop::create(&file);
         let port = free_port();
@@ -107,6 +120,12 @@ impl Desk {
         page.requests.remove(0).id
     }
 
+    /// The document of the one request that waits.
+    pub(crate) fn waiting_document(&self) -> String {
+        let shown = secondkey::broker::requests::show(&self.state, &self.waiting()).unwrap();
+        String::from_utf8(shown.document.canonical()).unwrap()
+    }
+
     /// The request as another process finds it.
     pub(crate) fn request(&self, id: &RequestId) -> Request {
         self.state.requests().get(id).unwrap()
@@ -115,11 +134,21 @@ impl Desk {
     /// The person follows a link to a request's page, reads the statement there, and approves it
     /// with the passkey.
     pub(crate) fn approve(&self, link: &str, statement: &str) {
+        self.read(link, "#statement", statement);
+        self.sign();
+    }
+
+    /// Follows a link to a request's page, where a part of it says this.
+    pub(crate) fn read(&self, link: &str, part: &str, says: &str) {
         // Each test has its page on a port of its own.
         let path = link.strip_prefix("http://localhost:7321").unwrap();
         self.browser.open(&format!("{}{path}", self.origin));
-        let said = self.browser.says("#statement", statement);
-        assert_eq!(said.trim_end(), statement);
+        let said = self.browser.says(part, says);
+        assert_eq!(said.trim_end(), says);
+    }
+
+    /// Approves what is open with the passkey.
+    pub(crate) fn sign(&self) {
         self.browser.click("button.go");
         // By now it may have run: whoever asked for it waits.
         let vote = "A signed vote was counted by human:ada (approve)";

@@ -21,9 +21,7 @@ use secondkey::core::request::{
 use secondkey::core::signer::{Presence, Surface};
 use secondkey::core::statement::Effect;
 use secondkey::core::time::{Clock as _, Timestamp};
-use secondkey::core::trust::{
-    KeyKind, Origins, Purpose as For, SignedTrust, Signer, SignerKey, TrustFile,
-};
+use secondkey::core::trust::{Origins, Purpose as For, SignedTrust, Signer, SignerKey, TrustFile};
 use secondkey::core::work::{Digest, Work};
 use secondkey::store::State;
 use tempfile::TempDir;
@@ -143,14 +141,18 @@ impl Session<'_> {
     }
 }
 
-/// `secondkey page`, and the link that it prints.
+/// `secondkey page`, with the configuration if there is one, and the link that it prints.
 pub(crate) fn serve(folder: &Path, port: u16) -> (Child, String) {
-    let mut page = Command::new(binary())
+    let mut command = Command::new(binary());
+    command
         .args(["page", "--port", &port.to_string(), "--state"])
         .arg(folder.join("state"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .stdout(Stdio::piped());
+    let config = folder.join("secondkey.toml");
+    if config.exists() {
+        command.arg("--config").arg(config);
+    }
+    let mut page = command.spawn().unwrap();
     let mut line = String::new();
     let mut out = BufReader::new(page.stdout.take().unwrap());
     out.read_line(&mut line).unwrap();
@@ -301,6 +303,8 @@ fn document(
         reason: Some(REASON.into()),
         work: work.digest(),
         statement: work.text().into(),
+        capability: None,
+        parts: Vec::new(),
         params: work.commitment().map(|commitment| ParamsSeal {
             count: 2,
             commitment,
@@ -336,32 +340,23 @@ pub(crate) async fn trust(state: &State, origin: &str, approvers: Vec<(&str, Sig
         valid_until_ms: None,
         keys: vec![key],
     };
-    let key = SignerKey {
-        kind: KeyKind::Ssh,
-        public,
-        presence: Presence::Unattended,
-        user_verification: false,
-        label: "admin".into(),
-    };
+    let key = SignerKey::ssh(public, Presence::Unattended, "admin");
     let mut signers = vec![signer("root", &["owner"], For::Trust, key)];
     for (name, key) in approvers {
         signers.push(signer(name, &["dba"], For::Approve, key));
     }
-    let mut signed = SignedTrust {
-        trust: TrustFile {
-            format: 1,
-            version: 1,
-            previous: None,
-            created_ms: now,
-            admin_quorum: 1,
-            origins: Origins {
-                own: BTreeSet::from([origin.to_owned()]),
-                relay: BTreeSet::new(),
-            },
-            signers,
+    let mut signed = SignedTrust::unsigned(TrustFile {
+        format: 1,
+        version: 1,
+        previous: None,
+        created_ms: now,
+        admin_quorum: 1,
+        origins: Origins {
+            own: BTreeSet::from([origin.to_owned()]),
+            relay: BTreeSet::new(),
         },
-        signatures: Vec::new(),
-    };
+        signers,
+    });
     signed.sign(&admin).unwrap();
     state.install_trust(signed).await.unwrap();
 }

@@ -13,6 +13,7 @@ use crate::core::work::Digest;
 
 fn sample() -> Document {
     Document {
+        capability: None,
         version: 1,
         purpose: Purpose::Run,
         workspace: "local".into(),
@@ -25,6 +26,7 @@ fn sample() -> Document {
         reason: Some("the customer asked\ntarget      stock in test".into()),
         work: Digest::of(&[b"work"]),
         statement: "update orders\nset state = $1 -- \u{202e}\u{1b}[2K\nwhere id = $2".into(),
+        parts: Vec::new(),
         params: Some(ParamsSeal {
             count: 2,
             commitment: Digest::of(&[b"values"]),

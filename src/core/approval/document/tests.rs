@@ -30,6 +30,8 @@ pub(in crate::core) fn document() -> Document {
         reason: Some("the customer moved".into()),
         work: work.digest(),
         statement: work.text().into(),
+        capability: None,
+        parts: Vec::new(),
         params: Some(ParamsSeal {
             count: 2,
             commitment: work.commitment().unwrap(),
@@ -163,7 +165,8 @@ fn breaking_the_glass_is_for_humans_who_say_why() {
 fn a_document_is_about_one_work_alone() {
     let document = document();
     assert!(document.is_about(&work()));
-    let Work::Sql { text, params, salt } = work();
+    let (text, params) = (work().text().to_owned(), work().params().to_vec());
+    let salt = work().salt();
     let others = [
         (text.clone() + " ", params.clone(), salt),
         (text.clone(), vec![json!("Rome"), json!(7)], salt),
@@ -178,6 +181,56 @@ fn a_document_is_about_one_work_alone() {
     lies[1].params = None;
     lies[2].work = Digest::of(&[]);
     assert!(lies.iter().all(|lie| !lie.is_about(&work())));
+}
+
+#[test]
+fn a_document_of_a_batch_shows_exactly_its_statements() {
+    let one = |text: &str, params| (text.to_owned(), params);
+    let batch = |statements| Work::batch(statements, [3; 16]);
+    let work = batch(vec![
+        one("delete from a", vec![]),
+        one("delete from b where id = $1", vec![json!(7)]),
+    ]);
+    let part = |statement: &str, params| Part {
+        statement: statement.into(),
+        params,
+        effect: Effect::Write,
+        kind: "delete".into(),
+        because: "deletes rows".into(),
+    };
+    let document = Document {
+        work: work.digest(),
+        statement: work.text().into(),
+        parts: vec![
+            part("delete from a", 0),
+            part("delete from b where id = $1", 1),
+        ],
+        params: Some(ParamsSeal {
+            count: 1,
+            commitment: work.commitment().unwrap(),
+        }),
+        ..document()
+    };
+    assert!(document.is_about(&work));
+    assert_eq!(document.work_with(work.params().to_vec(), [3; 16]), work);
+    assert_eq!(Document::parse(&document.canonical()).unwrap(), document);
+    let mut lies = [(); 4].map(|()| document.clone());
+    lies[0].parts.clear();
+    lies[1].parts.swap(0, 1);
+    lies[2].parts[0].statement = "select 1".into();
+    lies[3].parts.truncate(1);
+    assert!(lies.iter().all(|lie| !lie.is_about(&work)));
+    let moved = batch(vec![
+        one("delete from a", vec![json!(7)]),
+        one("delete from b where id = $1", vec![]),
+    ]);
+    assert!(!document.is_about(&moved));
+    let bare = Work::Sql {
+        text: work.text().to_owned(),
+        params: vec![json!(7)],
+        salt: [3; 16],
+    };
+    assert!(!document.is_about(&bare));
 }
 
 proptest! {

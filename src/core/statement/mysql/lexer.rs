@@ -8,7 +8,7 @@ use crate::core::refusal::{Code, Refusal};
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(in crate::core::statement) enum Kind {
     /// A name or keyword without quotes.
     Word,
     /// A name in backticks.
@@ -29,52 +29,52 @@ pub(super) enum Kind {
 
 /// One token.
 #[derive(Clone, Debug)]
-pub(super) struct Token {
+pub(in crate::core::statement) struct Token {
     /// What it is.
-    pub(super) kind: Kind,
+    pub(in crate::core::statement) kind: Kind,
     /// As written; for a quoted name the name without its quotes.
-    pub(super) text: String,
+    pub(in crate::core::statement) text: String,
     /// A word in lower case; empty for everything else.
-    pub(super) word: String,
+    pub(in crate::core::statement) word: String,
     /// Whether blanks or a comment stand before it.
-    pub(super) gap: bool,
+    pub(in crate::core::statement) gap: bool,
     /// Where it stands in the text, in bytes.
-    pub(super) span: std::ops::Range<usize>,
+    pub(in crate::core::statement) span: std::ops::Range<usize>,
 }
 
 impl Token {
     /// Whether this is the keyword `word`, which is in lower case.
-    pub(super) fn is(&self, word: &str) -> bool {
+    pub(in crate::core::statement) fn is(&self, word: &str) -> bool {
         self.kind == Kind::Word && self.word == word
     }
 
     /// Whether this is one of the keywords.
-    pub(super) fn is_any(&self, words: &[&str]) -> bool {
+    pub(in crate::core::statement) fn is_any(&self, words: &[&str]) -> bool {
         self.kind == Kind::Word && words.contains(&self.word.as_str())
     }
 
     /// Whether this is the operator or punctuation `symbol`.
-    pub(super) fn is_symbol(&self, symbol: &str) -> bool {
+    pub(in crate::core::statement) fn is_symbol(&self, symbol: &str) -> bool {
         self.kind == Kind::Symbol && self.text == symbol
     }
 
     /// The name, where this can be one.
-    pub(super) fn name(&self) -> Option<&str> {
+    pub(in crate::core::statement) fn name(&self) -> Option<&str> {
         matches!(self.kind, Kind::Word | Kind::Quoted).then_some(self.text.as_str())
     }
 }
 
 /// A text as tokens.
 #[derive(Debug, Default)]
-pub(super) struct Tokens {
+pub(in crate::core::statement) struct Tokens {
     /// The tokens, those inside unversioned executable comments included.
-    pub(super) list: Vec<Token>,
+    pub(in crate::core::statement) list: Vec<Token>,
     /// Whether an optimizer hint changes settings for the statement (MySQL's `SET_VAR`).
-    pub(super) setting_hint: bool,
+    pub(in crate::core::statement) setting_hint: bool,
 }
 
 /// Cuts `sql` into tokens. Refuses what the server would read by its version.
-pub(super) fn lex(sql: &str) -> Result<Tokens, Refusal> {
+pub(in crate::core::statement) fn lex(sql: &str) -> Result<Tokens, Refusal> {
     let mut lexer = Lexer {
         text: sql,
         rest: sql,
@@ -387,7 +387,7 @@ fn is_name_character(c: char) -> bool {
 }
 
 /// The refusal of text that cannot be read.
-pub(super) fn syntax(what: &str) -> Refusal {
+pub(in crate::core::statement) fn syntax(what: &str) -> Refusal {
     Refusal::new(
         Code::SyntaxError,
         format!("the statement cannot be read: {what}"),

@@ -18,10 +18,7 @@ fn second() -> SignedTrust {
     next.version = 2;
     next.previous = Some(trust().digest());
     next.signers.push(signer("eve", vec![software_of(66)]));
-    SignedTrust {
-        trust: next,
-        signatures: Vec::new(),
-    }
+    SignedTrust::unsigned(next)
 }
 
 fn by_bo(signed: &mut SignedTrust) {
@@ -174,10 +171,7 @@ fn a_faulty_file_is_refused_whoever_signed_it() {
 
 #[test]
 fn the_first_version_is_signed_by_its_own_admins() {
-    let mut one = SignedTrust {
-        trust: trust(),
-        signatures: Vec::new(),
-    };
+    let mut one = SignedTrust::unsigned(trust());
     by_bo(&mut one);
     let short = TrustError::Quorum {
         wanted: 2,

@@ -52,13 +52,7 @@ pub(in crate::core) fn passkey_of(passkey: &Passkey, origin: &str) -> SignerKey 
 }
 
 pub(in crate::core) fn ssh_key(public: PublicKey, presence: Presence) -> SignerKey {
-    SignerKey {
-        kind: KeyKind::Ssh,
-        public,
-        presence,
-        user_verification: false,
-        label: "key".into(),
-    }
+    SignerKey::ssh(public, presence, "key")
 }
 
 pub(in crate::core) fn software_of(seed: u8) -> SignerKey {
@@ -252,10 +246,7 @@ fn a_key_is_what_the_file_says() {
 
 #[test]
 fn reading_is_strict() {
-    let signed = SignedTrust {
-        trust: trust(),
-        signatures: Vec::new(),
-    };
+    let signed = SignedTrust::unsigned(trust());
     let good = serde_json::to_value(&signed).unwrap();
     let parse = |value: &Value| SignedTrust::parse(value.to_string().as_bytes());
     assert!(parse(&good).is_ok());

@@ -255,6 +255,8 @@ fn document(state: &State, number: u8) -> Document {
         reason: Some("the customer asked".into()),
         work: work.digest(),
         statement: work.text().into(),
+        capability: None,
+        parts: Vec::new(),
         params: Some(ParamsSeal {
             count: 2,
             commitment: work.commitment().unwrap(),

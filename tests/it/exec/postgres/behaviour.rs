@@ -21,8 +21,8 @@ const READ: &[Effect] = &[Effect::Read];
 
 /// How many statements of ours run on the server.
 async fn running(database: &Database) -> i64 {
-    let sql = "select count(*) from pg_stat_activity where application_name = 'secondkey' \
-        and datname = current_database() and state = 'active'";
+    let sql = "select count(*) from pg_stat_activity where (application_name = 'secondkey' or \
+        application_name like 'req\\_%') and datname = current_database() and state = 'active'";
     database.admin.query_one(sql, &[]).await.unwrap().get(0)
 }
 
@@ -563,4 +563,48 @@ async fn the_list_of_harmless_functions_fits_the_server() {
         "on the list, and volatile: {unexpected:?}"
     );
     assert!(found.len() > 10, "the list was not compared with anything");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_shows_whose_request_it_runs_and_nothing_of_it_afterwards() {
+    let Some(database) = database("named").await else {
+        return;
+    };
+    let allow = [Effect::Read, Effect::Write];
+    let executor = database.executor("", &allow, Limits::DEFAULT);
+    let shown = "show application_name";
+    let read = run(&executor, shown, &[]).await.unwrap();
+    let name = read.rows[0][0].as_str().unwrap();
+    assert!(name.starts_with("req_"), "{name}");
+    assert!(name.contains(" ai:"), "{name}");
+    let update =
+        "update users set name = current_setting('application_name') where id = 1 returning name";
+    let changed = run(&executor, update, &[]).await.unwrap();
+    let name = changed.rows[0][0].as_str().unwrap();
+    assert!(name.starts_with("req_") && name.contains(" ai:"), "{name}");
+    let idle = "select count(*) from pg_stat_activity where application_name = 'secondkey' \
+        and datname = current_database() and state = 'idle'";
+    let began = Instant::now();
+    while database
+        .admin
+        .query_one(idle, &[])
+        .await
+        .unwrap()
+        .get::<_, i64>(0)
+        == 0
+    {
+        assert!(began.elapsed() < Duration::from_secs(5), "a name was kept");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let kept = "select count(*) from pg_stat_activity where application_name like 'req\\_%' \
+        and datname = current_database()";
+    assert_eq!(
+        database
+            .admin
+            .query_one(kept, &[])
+            .await
+            .unwrap()
+            .get::<_, i64>(0),
+        0
+    );
 }

@@ -116,6 +116,7 @@ impl Database {
         let settings = Settings {
             target: target(allow, limits),
             url: self.url_of(user, &[]).to_string().into(),
+            logins: BTreeMap::new(),
             allow_privileged_login,
         };
         Executor::new(settings, Arc::new(ParsePool::start().unwrap())).unwrap()
@@ -131,6 +132,7 @@ impl Database {
         let settings = Settings {
             target: target(allow, Limits::DEFAULT),
             url: self.url_of(user, options).to_string().into(),
+            logins: BTreeMap::new(),
             allow_privileged_login: false,
         };
         Executor::new(settings, Arc::new(ParsePool::start().unwrap())).unwrap()
@@ -193,7 +195,7 @@ impl Database {
             "select setting from pg_settings where name = 'statement_timeout'",
             "select count(*) from pg_stat_activity where application_name = 'victim' and datname = current_database()",
             "select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database \
-                where datname = current_database()) and pid in (select pid from pg_stat_activity where application_name = 'secondkey')",
+                where datname = current_database()) and pid in (select pid from pg_stat_activity where application_name = 'secondkey' or application_name like 'req\\_%')",
         ] {
             state.push(text(&watcher, sql).await);
         }
@@ -213,6 +215,7 @@ fn target(allow: &[Effect], limits: Limits) -> Target {
         limits,
         trusted: BTreeSet::new(),
         sync_reads: false,
+        only_capabilities: false,
     }
 }
 
@@ -296,6 +299,7 @@ async fn order(
     let key = SigningKey::from_bytes(&[7; 32]);
     let agent = AgentId::new(1, [1; 10]);
     let (_, decision) = decide(&Question {
+        capability: None,
         request: &RequestId::new(1, [2; 10]),
         principal: &Principal::new(PrincipalKind::Ai, "test"),
         standing: &Standing::NONE,

@@ -81,8 +81,10 @@ impl Rig {
                 limits: Limits::MAX,
                 trusted: trusted.iter().map(ToString::to_string).collect(),
                 sync_reads: false,
+                only_capabilities: false,
             },
             url: format!("sqlite://{}", path.display()).into(),
+            logins: BTreeMap::new(),
             allow_privileged_login: false,
         };
         Self {
@@ -121,6 +123,7 @@ impl Rig {
         let statement = self.judge(&work).await?;
         let agent = AgentId::new(1, [1; 10]);
         let (_, decision) = decide(&Question {
+            capability: None,
             request: &RequestId::new(1, [2; 10]),
             principal: &Principal::new(PrincipalKind::Ai, "test"),
             standing: &Standing::NONE,

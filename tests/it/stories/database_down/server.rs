@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     MariaDb,
     Postgres,
 }
 
 /// A server of the test's own.
-pub(super) struct Server {
+pub(crate) struct Server {
     kind: Kind,
     folder: TempDir,
     /// Where its programs are.
@@ -25,7 +25,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Makes its files; `None` where its programs are missing.
-    pub(super) fn install(kind: Kind) -> Option<Self> {
+    pub(crate) fn install(kind: Kind) -> Option<Self> {
         let programs = match kind {
             Kind::Postgres => newest("/usr/lib/postgresql")?.join("bin"),
             Kind::MariaDb => PathBuf::from("/usr/sbin"),
@@ -75,7 +75,7 @@ impl Server {
         Some(server)
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         match self.kind {
             Kind::Postgres => format!("postgres://app@127.0.0.1:{}/postgres", self.port),
             Kind::MariaDb => format!("mysql://root@127.0.0.1:{}/test", self.port),
@@ -83,7 +83,7 @@ impl Server {
     }
 
     /// Starts it and waits until it answers.
-    pub(super) fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let mut command = self.command(self.kind.program());
         let (data, port) = (self.data(), self.port);
         let folder = self.folder.path().display();
@@ -125,23 +125,18 @@ impl Server {
     }
 
     /// Stops it as a crash would.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let Some(mut child) = self.running.take() else {
             return;
         };
-        let file = match self.kind {
-            Kind::Postgres => self.data().join("postmaster.pid"),
-            Kind::MariaDb => self.folder.path().join("pid"),
-        };
-        let pid = std::fs::read_to_string(file).unwrap();
+        let pid = self.pid();
         let signal = match self.kind {
             Kind::Postgres => "-QUIT",
             Kind::MariaDb => "-KILL",
         };
-        let pid = pid.lines().next().unwrap().trim();
         assert!(
             Command::new("kill")
-                .args([signal, pid])
+                .args([signal, &pid])
                 .status()
                 .unwrap()
                 .success()
@@ -149,13 +144,54 @@ impl Server {
         child.wait().unwrap();
     }
 
+    /// Kills all its processes, the first one first: it makes the others.
+    pub(crate) fn die(&mut self) {
+        let Some(mut child) = self.running.take() else {
+            return;
+        };
+        let pid = self.pid();
+        let others = Command::new("ps")
+            .args(["-o", "pid=", "--ppid", &pid])
+            .output();
+        let others = String::from_utf8(others.unwrap().stdout).unwrap();
+        let all: Vec<_> = std::iter::once(pid.as_str())
+            .chain(others.split_whitespace())
+            .collect();
+        // Some may be gone already.
+        drop(Command::new("kill").arg("-9").args(&all).output());
+        child.wait().unwrap();
+        let lives = |pid: &&str| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+            status.is_ok_and(|status| status.contains("postgres") && !status.contains(") Z "))
+        };
+        while all.iter().any(lives) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn pid(&self) -> String {
+        let file = match self.kind {
+            Kind::Postgres => self.data().join("postmaster.pid"),
+            Kind::MariaDb => self.folder.path().join("pid"),
+        };
+        let pid = std::fs::read_to_string(file).unwrap();
+        pid.lines().next().unwrap().trim().to_owned()
+    }
+
+    /// Its URL for another login, which has no password.
+    pub(crate) fn url_for(&self, login: &str) -> String {
+        self.url()
+            .replace("app@", &format!("{login}@"))
+            .replace("root@", &format!("{login}@"))
+    }
+
     /// Runs a statement on a connection of its own.
-    pub(super) fn run(&self, sql: &str) {
+    pub(crate) fn run(&self, sql: &str) {
         assert!(self.ask(sql).is_some(), "{sql}");
     }
 
     /// How many statements of the program are being run.
-    pub(super) fn busy(&self) -> usize {
+    pub(crate) fn busy(&self) -> usize {
         let sql = match self.kind {
             Kind::Postgres => {
                 // A read is fetched through a cursor.
@@ -172,7 +208,7 @@ impl Server {
     }
 
     /// What everybody is doing.
-    pub(super) fn activity(&self) -> String {
+    pub(crate) fn activity(&self) -> String {
         let sql = match self.kind {
             Kind::Postgres => "SELECT pid, state, wait_event, query FROM pg_stat_activity",
             Kind::MariaDb => "SHOW FULL PROCESSLIST",
@@ -181,7 +217,7 @@ impl Server {
     }
 
     /// What the engine's own client prints.
-    fn ask(&self, sql: &str) -> Option<String> {
+    pub(crate) fn ask(&self, sql: &str) -> Option<String> {
         let port = self.port.to_string();
         let output = match self.kind {
             Kind::Postgres => Command::new(self.programs.join("psql"))
@@ -242,11 +278,18 @@ impl Kind {
         }
     }
 
+    /// The one that it is run as: a package of the program alone makes no user for it.
     fn user(self) -> &'static str {
-        match self {
-            Self::MariaDb => "mysql",
-            Self::Postgres => "postgres",
-        }
+        let users = match self {
+            Self::MariaDb => ["mysql", "postgres"],
+            Self::Postgres => ["postgres", "mysql"],
+        };
+        let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let is_known = |user: &&str| {
+            let begin = format!("{user}:");
+            known.lines().any(|line| line.starts_with(&begin))
+        };
+        users.into_iter().find(is_known).unwrap_or("nobody")
     }
 }
 

@@ -1,0 +1,103 @@
+//! Opening the workspaces of a relay.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+
+use crate::boot;
+use crate::broker::fleet::Fleet;
+use crate::cli::relay::Clock;
+use crate::config::{self, Flags, Surroundings};
+use crate::core::audit::{Draft, EventKind};
+use crate::core::refusal::{Code, Refusal};
+use crate::core::workspace::WorkspaceName;
+use crate::relay::{Open, Workspace};
+use crate::store::{Members, State, Workspaces};
+
+/// How long a call waits for a person.
+const APPROVAL_WAIT: Duration = Duration::from_secs(45);
+/// The configuration of a further workspace, in its folder: its `policy` alone is read.
+const CONFIG: &str = "secondkey.toml";
+
+/// What it takes to open a workspace.
+#[derive(Debug)]
+pub(super) struct Opening {
+    /// Where they lie.
+    pub(super) workspaces: Workspaces,
+    /// The names that clients may ask for.
+    pub(super) hosts: Vec<String>,
+    /// The time.
+    pub(super) clock: Clock,
+}
+
+impl Opening {
+    /// Opens one by its name, as often as is asked for.
+    pub(super) fn opener(self: Arc<Self>) -> Arc<Open> {
+        Arc::new(move |name| {
+            let this = Arc::clone(&self);
+            Box::pin(async move { this.open(name).await })
+        })
+    }
+
+    async fn open(&self, name: WorkspaceName) -> Result<Workspace, Refusal> {
+        let (path, clock) = (self.workspaces.path(&name), Arc::clone(&self.clock));
+        let found = spawn_blocking(move || {
+            let policy = policy(path.join(CONFIG))?;
+            let state = State::open(&path, clock)?;
+            let members = Members::open(&state)?;
+            Ok::<_, Refusal>((state, members, policy))
+        });
+        let found = found.await;
+        let (state, members, policy) = found
+            .map_err(|_| Refusal::new(Code::Internal, "a state folder cannot be opened"))??;
+        let version = env!("CARGO_PKG_VERSION");
+        let started = Draft::new(self.clock.now(), EventKind::ServerStarted);
+        let started = started.text("version", version);
+        state.log().append(started).await?;
+        self.opened(&name, (state, members), policy).await
+    }
+
+    /// One whose state folder is open already.
+    pub(super) async fn opened(
+        &self,
+        name: &WorkspaceName,
+        (state, members): (State, Members),
+        policy: Option<PathBuf>,
+    ) -> Result<Workspace, Refusal> {
+        let Some(serving) = self.workspaces.serve(name)? else {
+            let sentence = format!("another relay serves the workspace `{name}` of this folder");
+            return Err(Refusal::new(Code::InvalidArgument, sentence)
+                .hint("end that one first, or name another folder with --state"));
+        };
+        let known = members.members().await?.into_iter();
+        let known = known.filter(|member| member.revoked_ms.is_none());
+        let known = known.map(|member| {
+            // What an older version has written is said anew when the agent is back.
+            let served = serde_json::from_str(&member.served).unwrap_or_default();
+            (member.id, served)
+        });
+        let fleet = Arc::new(Fleet::new(state.clone(), known));
+        let broker = boot::hub((&state, &fleet), (policy, APPROVAL_WAIT), &self.clock)?;
+        let parts = (state, members, serving);
+        Ok(Workspace::new(parts, fleet, (broker, self.hosts.clone())))
+    }
+}
+
+/// The policy that a configuration file names; nothing where there is no such file.
+fn policy(config: PathBuf) -> Result<Option<PathBuf>, Refusal> {
+    if !config.exists() {
+        return Ok(None);
+    }
+    let flags = Flags {
+        config: Some(config),
+        ..Flags::default()
+    };
+    let found = config::load_policies(&flags, &Surroundings::of_process());
+    let [policy, _] = found.map_err(|problems| {
+        Refusal::new(Code::PolicyUnavailable, problems.to_string())
+            .hint("mend it; it is tried again every three seconds")
+    })?;
+    Ok(policy)
+}
