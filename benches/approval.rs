@@ -26,9 +26,7 @@ use secondkey::core::principal::{Principal, PrincipalKind};
 use secondkey::core::request::Status;
 use secondkey::core::signer::{Presence, Surface};
 use secondkey::core::time::Clock as _;
-use secondkey::core::trust::{
-    KeyKind, Origins, Purpose, SignedTrust, Signer, SignerKey, TrustFile,
-};
+use secondkey::core::trust::{Origins, Purpose, SignedTrust, Signer, SignerKey, TrustFile};
 use secondkey::store::State;
 use secondkey::store::requests::Filter;
 use serde_json::{Value, json};
@@ -144,31 +142,26 @@ fn approval(person: &State, id: &RequestId) -> SignedVerdict {
 
 fn trust() -> SignedTrust {
     let now = SystemClock.now().unix_ms();
-    let mut signed = SignedTrust {
-        trust: TrustFile {
-            format: 1,
-            version: 1,
-            previous: None,
-            created_ms: now,
-            admin_quorum: 1,
-            origins: Origins::default(),
-            signers: vec![Signer {
-                name: ada(),
-                groups: BTreeSet::from(["owner".to_owned()]),
-                purposes: BTreeSet::from([Purpose::Approve, Purpose::Trust]),
-                valid_from_ms: now - 1_000,
-                valid_until_ms: None,
-                keys: vec![SignerKey {
-                    kind: KeyKind::Ssh,
-                    public: PublicKey::ed25519(key().verifying_key()).unwrap(),
-                    presence: Presence::Passphrase,
-                    user_verification: false,
-                    label: "bench".into(),
-                }],
-            }],
-        },
-        signatures: vec![],
-    };
+    let mut signed = SignedTrust::unsigned(TrustFile {
+        format: 1,
+        version: 1,
+        previous: None,
+        created_ms: now,
+        admin_quorum: 1,
+        origins: Origins::default(),
+        signers: vec![Signer {
+            name: ada(),
+            groups: BTreeSet::from(["owner".to_owned()]),
+            purposes: BTreeSet::from([Purpose::Approve, Purpose::Trust]),
+            valid_from_ms: now - 1_000,
+            valid_until_ms: None,
+            keys: vec![SignerKey::ssh(
+                PublicKey::ed25519(key().verifying_key()).unwrap(),
+                Presence::Passphrase,
+                "bench",
+            )],
+        }],
+    });
     signed.sign(&key()).unwrap();
     signed
 }

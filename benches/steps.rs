@@ -67,6 +67,7 @@ fn target() -> Target {
         limits: Limits::DEFAULT,
         trusted: BTreeSet::new(),
         sync_reads: false,
+        only_capabilities: false,
     }
 }
 
@@ -98,6 +99,7 @@ impl Bench {
 
     fn grant(&self, request: &RequestId) -> Grant {
         let (_, decision) = decide(&Question {
+            capability: None,
             request,
             principal: &self.principal,
             standing: &Standing::NONE,
