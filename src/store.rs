@@ -13,9 +13,11 @@
 //! workspace     whose this folder is, where it is a relay's further workspace
 //! workspaces/   the further workspaces of a relay, each a state folder
 //! frozen        there while an agent lets nothing new run
+//! relays/       what was kept, on a client's side, of the logs of relays (SQLite)
 //! state.lock    held while a process sets the folder up
 //! ```
 
+pub mod audit_cache;
 pub mod backup;
 pub mod error;
 pub mod keys;

@@ -9,6 +9,7 @@
 //!
 //! After a hello `for` `mcp` nothing more of this is spoken: what follows is MCP.
 
+pub mod audit;
 pub mod fleet;
 pub mod hello;
 pub mod people;

@@ -1,6 +1,8 @@
 //! `secondkey audit`: read the audit log, check it, take it elsewhere.
 
+pub(super) mod kept;
 mod print;
+mod reconcile;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -32,9 +34,17 @@ pub(super) struct AuditArgs {
     command: Command,
 }
 
-/// One thing to do with the log.
+/// One thing to do with a log.
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Here(Here),
+    Reconcile(reconcile::ReconcileArgs),
+}
+
+/// One thing to do with the log of this state folder.
+#[derive(Debug, Subcommand)]
+enum Here {
     /// List entries, the newest first
     List(ListArgs),
     /// Show one entry, or all entries of a request
@@ -150,6 +160,10 @@ impl From<AuditError> for Failure {
 }
 
 pub(super) async fn run(args: AuditArgs, shared: Shared) -> Result<Exit, Failure> {
+    let command = match args.command {
+        Command::Here(command) => command,
+        Command::Reconcile(args) => return reconcile::run(args, shared).await,
+    };
     let around = Surroundings::of_process();
     let home = Home::find(&shared.into_flags(Databases::default()), &around)?;
     telemetry::start(&home.log);
@@ -159,7 +173,7 @@ pub(super) async fn run(args: AuditArgs, shared: Shared) -> Result<Exit, Failure
     }
     let state = State::open(&home.state_dir, Arc::new(SystemClock)).map_err(AuditError::from)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let answered = answer(&state, &args, &mut out).await;
+    let answered = answer(&state, &command, &mut out).await;
     let answered = answered.and_then(|exit| Ok(out.flush().map(|()| exit)?));
     state.close().await.map_err(AuditError::from)?;
     match answered {
@@ -172,13 +186,13 @@ pub(super) async fn run(args: AuditArgs, shared: Shared) -> Result<Exit, Failure
 }
 
 /// Does what was asked and writes the answer to `out`.
-async fn answer(state: &State, args: &AuditArgs, out: &mut dyn Write) -> Result<Exit, AuditError> {
-    match &args.command {
-        Command::List(args) => list(state, args, out),
-        Command::Show(args) => show(state, args, out),
-        Command::Verify(args) => verify(state, args, out),
-        Command::Export(args) => export(state, args, out),
-        Command::Checkpoint(args) => checkpoint(state, args, out).await,
+async fn answer(state: &State, command: &Here, out: &mut dyn Write) -> Result<Exit, AuditError> {
+    match command {
+        Here::List(args) => list(state, args, out),
+        Here::Show(args) => show(state, args, out),
+        Here::Verify(args) => verify(state, args, out),
+        Here::Export(args) => export(state, args, out),
+        Here::Checkpoint(args) => checkpoint(state, args, out).await,
     }
 }
 

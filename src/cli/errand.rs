@@ -12,6 +12,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
@@ -137,18 +138,38 @@ impl Errand {
         })
     }
 
-    /// Asks, and waits for the answer.
-    pub(super) async fn ask(&self, call: &Call) -> Result<Reply, Refusal> {
-        let asked = timeout(PATIENCE, self.asked(call)).await;
-        asked.unwrap_or_else(|_| Err(reach::unreachable("no answer within a minute")))
+    /// The name and port under which the relay is reached.
+    pub(super) fn host(&self) -> &str {
+        self.address.host()
     }
 
-    async fn asked(&self, call: &Call) -> Result<Reply, Refusal> {
+    /// Asks, and waits for the answer.
+    pub(super) async fn ask(&self, call: &Call) -> Result<Reply, Refusal> {
         let body = serde_json::to_vec(call)
             .map_err(|_| Refusal::new(Code::Internal, "a call cannot be written"))?;
+        let answer: Answer<Reply> = self.send((Method::POST, PATH), body).await?;
+        answer.into()
+    }
+
+    /// Reads something of the REST interface.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refusal> {
+        self.send((Method::GET, path), Vec::new()).await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        what: (Method, &str),
+        body: Vec<u8>,
+    ) -> Result<T, Refusal> {
+        let sent = timeout(PATIENCE, self.sent(what, body)).await;
+        let body = sent.unwrap_or_else(|_| Err(reach::unreachable("no answer within a minute")))?;
+        serde_json::from_slice(&body).map_err(|_| strange())
+    }
+
+    async fn sent(&self, (method, path): (Method, &str), body: Vec<u8>) -> Result<Bytes, Refusal> {
         let request = Request::builder()
-            .method(Method::POST)
-            .uri(PATH)
+            .method(method)
+            .uri(path)
             .header(HOST, self.address.host())
             .header(AUTHORIZATION, self.authorization.clone())
             .header(USER_AGENT, concat!("SecondKey/", env!("CARGO_PKG_VERSION")))
@@ -171,8 +192,7 @@ impl Errand {
         if status != StatusCode::OK {
             return Err(refused(status, &body));
         }
-        let answer: Answer<Reply> = serde_json::from_slice(&body).map_err(|_| strange())?;
-        answer.into()
+        Ok(body)
     }
 }
 

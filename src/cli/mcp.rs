@@ -7,15 +7,20 @@ use std::sync::Arc;
 
 use clap::Args;
 use secrecy::SecretString;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::boot;
 use crate::broker::statements::ByTarget;
+use crate::cli::audit::kept::Keeper;
 use crate::cli::desk::AgentArgs;
+use crate::cli::errand::Errand;
 use crate::cli::{Databases, Exit, Failure, Shared, complain, output};
 use crate::clock::SystemClock;
 use crate::config::{self, Home, Surroundings};
 use crate::core::audit::{Draft, EventKind};
+use crate::core::ids::RequestId;
 use crate::core::level::Level;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::time::Clock;
@@ -26,6 +31,7 @@ use crate::mcp::{Server, http, remote, serve};
 use crate::reach::{Address, Reach};
 use crate::socket::{Link, link};
 use crate::store::State;
+use crate::store::audit_cache::AuditCache;
 use crate::telemetry;
 use crate::web::{self, Site};
 use crate::wire::hello::Wants;
@@ -171,12 +177,41 @@ async fn relayed(
     let key = config::secret_of(key, around).map_err(Failure::Misused)?;
     let closing = CancellationToken::new();
     close_when_asked(closing.clone());
-    let ended = remote::bridge(address, &key, closing).await;
+    let over = CancellationToken::new();
+    let (named, answered) = unbounded_channel();
+    let keeping = keep_audit(&home, (address.clone(), &key), answered, over.clone()).await;
+    let ended = remote::bridge(address, &key, named, closing).await;
+    over.cancel();
+    if let Some(keeping) = keeping {
+        drop(keeping.await);
+    }
     match ended.map_err(Failure::Misused)? {
         remote::Ended::Client => Ok(Exit::Done),
         remote::Ended::Stranger(refusal) => {
             complain(&refusal);
             Ok(Exit::Stranger)
+        }
+    }
+}
+
+/// Keeps what the relay shows of its audit log, beside everything else, until it is over. A client is served whether
+/// or not that works.
+async fn keep_audit(
+    home: &Home,
+    (address, key): (Address, &SecretString),
+    answered: UnboundedReceiver<RequestId>,
+    over: CancellationToken,
+) -> Option<JoinHandle<()>> {
+    let path = AuditCache::path(&home.state_dir, address.host());
+    let keeper = match Errand::new(address, key) {
+        Ok(errand) => Keeper::new(errand, path).await,
+        Err(refusal) => Err(refusal),
+    };
+    match keeper {
+        Ok(keeper) => Some(tokio::spawn(keeper.run(answered, over))),
+        Err(refusal) => {
+            tracing::warn!(%refusal, "what the relay shows of its audit log is not kept");
+            None
         }
     }
 }

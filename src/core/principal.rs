@@ -73,6 +73,15 @@ impl Principal {
         self.kind == holder.kind && (self.name == holder.name || self.os_user() == holder.name)
     }
 
+    /// Whose client this is: `ai:ada` for `ai:ada/claude-code`; anybody else is their own.
+    #[must_use]
+    pub fn holder(&self) -> Self {
+        Self {
+            kind: self.kind,
+            name: self.os_user().to_owned(),
+        }
+    }
+
     /// The user of the operating system that the name begins with: of a client everything before the
     /// first `/`, of anybody else the whole.
     pub fn os_user(&self) -> &str {

@@ -27,9 +27,11 @@ use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::core::ids;
 use crate::core::refusal::{Code, Refusal};
 use crate::mcp::stdio::flight::Flight;
 use crate::mcp::stdio::lines::{Line, Lines};
@@ -78,6 +80,8 @@ struct Remote {
     stranger: CancellationToken,
     /// Nobody reads what is written.
     gone: CancellationToken,
+    /// Takes the requests that answers name.
+    answered: UnboundedSender<ids::RequestId>,
 }
 
 impl fmt::Debug for Remote {
@@ -97,9 +101,12 @@ enum No {
 }
 
 /// Serves the client of this process until its input ends and all is answered, it is gone, or `closing` fires.
+///
+/// The requests that answers name go to `answered`.
 pub async fn bridge(
     address: Address,
     key: &SecretString,
+    answered: UnboundedSender<ids::RequestId>,
     closing: CancellationToken,
 ) -> Result<Ended, Refusal> {
     let (reader, writer) = stdio_pipes();
@@ -112,6 +119,7 @@ pub async fn bridge(
         known: AtomicBool::new(false),
         stranger: CancellationToken::new(),
         gone: CancellationToken::new(),
+        answered,
     });
     let ended = tokio::select! {
         () = Arc::clone(&remote).converse(reader) => Ended::Client,
@@ -223,7 +231,13 @@ impl Remote {
             return;
         }
         match answer {
-            Ok(line) => self.pass(line).await,
+            Ok(line) => {
+                if let Some(request) = asked.names(&line) {
+                    // Nobody may want to know.
+                    drop(self.answered.send(request));
+                }
+                self.pass(line).await;
+            }
             Err(No::Refused(refusal)) => self.say(&asked.refused(&refusal)).await,
             Err(No::Stranger) => {
                 self.say(&asked.refused(&stranger())).await;

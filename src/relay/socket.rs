@@ -15,7 +15,7 @@ use crate::wire::fleet::{LONGEST_OF_AGENT, LONGEST_STRANGER};
 
 /// What is set aside for what a connection says, in bytes: little, because there may be a thousand, and most say
 /// next to nothing.
-const READ_BUFFER: usize = 16 * 1024;
+const READ_BUFFER: usize = 4 * 1024;
 
 /// A connection of whoever says that it is an agent.
 pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;

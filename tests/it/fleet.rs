@@ -10,6 +10,7 @@ mod certificates;
 mod fair;
 mod faults;
 mod herd;
+mod history;
 mod hostile;
 mod isolation;
 mod keys;

@@ -50,7 +50,10 @@ async fn answer(state: &State, line: &str) -> (Exit, String) {
     let words = std::iter::once("audit").chain(line.split(' '));
     let args = Line::try_parse_from(words).unwrap().args;
     let mut out = Vec::new();
-    let outcome = super::answer(state, &args, &mut out).await.unwrap();
+    let Command::Here(command) = args.command else {
+        panic!("{line} is not about a log of this folder")
+    };
+    let outcome = super::answer(state, &command, &mut out).await.unwrap();
     (outcome, String::from_utf8(out).unwrap())
 }
 

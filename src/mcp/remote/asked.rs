@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
+use crate::core::ids;
 use crate::core::refusal::Refusal;
 use crate::mcp::call::refused;
 
@@ -34,11 +35,16 @@ const NAMED: &[(&str, &str)] = &[
     ("tasks/cancel", "taskId"),
 ];
 
+/// Tools whose answers name the request under which the relay has put them on record.
+const RUNS: &[&str] = &["sql_execute", "sql_batch", "vector_search", "vector_upsert"];
+
 /// A request of the client's.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) id: RequestId,
     pub(super) method: String,
+    /// The tool that it calls, if it calls one.
+    tool: Option<String>,
     /// Set where it says itself which version it speaks.
     pub(super) modern: Option<Modern>,
     /// As the client wrote it.
@@ -72,9 +78,11 @@ impl Asked {
             method: method.clone(),
             name: name(),
         });
+        let tool = name().filter(|_| method == "tools/call");
         Self {
             id,
             method,
+            tool,
             modern,
             line,
         }
@@ -100,6 +108,33 @@ impl Asked {
         }
         serde_json::from_str::<Seen>(message)
             .is_ok_and(|seen| seen.method.is_none() && seen.id.as_ref() == Some(&self.id))
+    }
+
+    /// The request that an answer to this names, where it is the answer of a tool that runs statements. Of other
+    /// answers, members of that name can say anything.
+    pub(super) fn names(&self, answer: &str) -> Option<ids::RequestId> {
+        #[derive(Deserialize)]
+        struct Seen {
+            result: Called,
+        }
+        #[derive(Deserialize)]
+        struct Called {
+            #[serde(rename = "structuredContent")]
+            content: Content,
+        }
+        #[derive(Deserialize)]
+        struct Content {
+            request: ids::RequestId,
+        }
+        if !self
+            .tool
+            .as_deref()
+            .is_some_and(|tool| RUNS.contains(&tool))
+        {
+            return None;
+        }
+        let seen = serde_json::from_str::<Seen>(answer).ok()?;
+        Some(seen.result.content.request)
     }
 
     /// The answer that it was refused: a result that a model reads, where a tool was called.
@@ -148,6 +183,26 @@ mod tests {
         assert_eq!(modern.name.as_deref(), Some("whoami"));
         let older = asked(&json!({"id": 1, "method": "tools/call", "params": {"name": "whoami"}}));
         assert!(older.modern.is_none());
+    }
+
+    #[test]
+    fn only_tools_that_run_statements_name_requests() {
+        let answer = json!({"id": 1, "result": {"structuredContent": {
+            "rows": [[{"request": "req_018bcfe5680007070707070707070708"}]],
+            "request": "req_018bcfe5680077078707070707070707",
+        }}});
+        for (tool, names) in [("sql_execute", true), ("get_order", false)] {
+            let asked = asked(&json!({"method": "tools/call", "params": {"name": tool}}));
+            let named = asked.names(&answer.to_string()).map(String::from);
+            let wanted = names.then(|| "req_018bcfe5680077078707070707070707".to_owned());
+            assert_eq!(named, wanted, "{tool}");
+        }
+        let asked = asked(&json!({"method": "tools/call", "params": {"name": "sql_batch"}}));
+        assert!(
+            asked
+                .names(r#"{"id": 1, "result": {"isError": true}}"#)
+                .is_none()
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::core::audit::EventKind;
+use crate::core::audit::{EventKind, Stored};
 use crate::core::ids::RequestId;
 use crate::core::refusal::{Code, Refusal};
 use crate::relay::rest::answer::Done;
@@ -15,6 +15,7 @@ use crate::relay::rest::operation::{Call, May, Operation, blocking};
 use crate::relay::rest::problem::Problem;
 use crate::store::log::Filter;
 use crate::store::log::reading::line;
+use crate::wire::audit::{LEAVES, Leaves, MOST_LEAVES, MOST_LOOKED_AT, OWN, Own};
 
 /// The most entries on one page.
 const LONGEST: u32 = 1_000;
@@ -82,24 +83,33 @@ pub(super) fn operations() -> Vec<Operation> {
             May::Administer,
             head,
         ),
+        Operation::new(
+            (Method::GET, OWN),
+            (
+                "auditOwn",
+                "What the caller did, and what became of their requests",
+            ),
+            May::Come,
+            own,
+        ),
+        Operation::new(
+            (Method::GET, LEAVES),
+            (
+                "auditLeaves",
+                "The digests of all entries, to hold against what was shown before",
+            ),
+            May::Come,
+            leaves,
+        ),
     ]
 }
 
 async fn entries(call: Call, wanted: Wanted, _: NoBody) -> Result<Done<Entries>, Problem> {
-    let filter = filter(wanted).map_err(|what| {
-        let sentence = format!("`{what}` is none that there is");
-        Refusal::new(Code::InvalidArgument, sentence)
-    })?;
+    let filter = filter(wanted).map_err(unfit)?;
     let state = call.broker().state.clone();
     let found = blocking(move || Ok(state.log().list(&filter)?)).await?;
-    let entries = found
-        .iter()
-        .map(|record| RawValue::from_string(line(&record.stored)));
-    let entries = entries.collect::<Result<_, _>>();
-    let broken = |_| Refusal::new(Code::Internal, "an entry cannot be written as JSON");
-    Ok(Done(Entries {
-        entries: entries.map_err(broken)?,
-    }))
+    let entries = lines(found.iter().map(|record| &record.stored))?;
+    Ok(Done(Entries { entries }))
 }
 
 fn filter(wanted: Wanted) -> Result<Filter, &'static str> {
@@ -136,4 +146,90 @@ async fn head(call: Call, _: NoQuery, _: NoBody) -> Result<Done<Head>, Problem> 
     Ok(Done(Head {
         head: head.map_err(Refusal::from)?,
     }))
+}
+
+/// From where on.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Since {
+    /// Only entries after this number.
+    #[serde(default)]
+    since: u64,
+}
+
+async fn own(call: Call, wanted: Since, _: NoBody) -> Result<Done<Own>, Problem> {
+    let state = call.broker().state.clone();
+    let since = place(wanted.since)?;
+    // Signed first: what is looked at is a part of it.
+    let note = state.log().checkpoint().await.map_err(Refusal::from)?;
+    let holder = call.caller.principal.holder();
+    let own = blocking(move || {
+        let log = state.log();
+        let head = log.open_head(&note)?.map_err(|_| unsigned())?;
+        let until = since.saturating_add(MOST_LOOKED_AT).min(head.count);
+        let until = until.max(since);
+        let found = log.own(&holder, since, until)?;
+        let keys = log.audit_keys()?;
+        Ok(Own {
+            workspace: log.workspace().to_owned(),
+            principal: holder.to_string(),
+            entries: lines(found.iter())?,
+            until,
+            head: note,
+            keys: keys.iter().map(|key| hex::encode(key.as_bytes())).collect(),
+        })
+    });
+    Ok(Done(own.await?))
+}
+
+/// Which digests.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct WantedLeaves {
+    /// Only those after this number.
+    #[serde(default)]
+    since: u64,
+    /// At most so many.
+    #[serde(default)]
+    #[schemars(with = "u32", range(min = 1, max = 10000))]
+    limit: Option<u64>,
+}
+
+async fn leaves(call: Call, wanted: WantedLeaves, _: NoBody) -> Result<Done<Leaves>, Problem> {
+    let limit = wanted.limit.unwrap_or(MOST_LEAVES);
+    if !(1..=MOST_LEAVES).contains(&limit) {
+        return Err(unfit("limit").into());
+    }
+    let since = place(wanted.since)?;
+    let state = call.broker().state.clone();
+    let leaves = blocking(move || Ok(state.log().leaves(since, limit)?)).await?;
+    Ok(Done(Leaves { leaves }))
+}
+
+/// A number that a log can have.
+fn place(since: u64) -> Result<u64, Refusal> {
+    i64::try_from(since)
+        .map(|_| since)
+        .map_err(|_| unfit("since"))
+}
+
+fn unfit(what: &str) -> Refusal {
+    Refusal::new(
+        Code::InvalidArgument,
+        format!("`{what}` is none that there is"),
+    )
+}
+
+fn unsigned() -> Refusal {
+    Refusal::new(
+        Code::Internal,
+        "the log's newest head is not signed by its keys",
+    )
+}
+
+/// Entries as they are exported.
+fn lines<'a>(found: impl Iterator<Item = &'a Stored>) -> Result<Vec<Box<RawValue>>, Refusal> {
+    let lines = found.map(|entry| RawValue::from_string(line(entry)));
+    let broken = |_| Refusal::new(Code::Internal, "an entry cannot be written as JSON");
+    lines.collect::<Result<_, _>>().map_err(broken)
 }

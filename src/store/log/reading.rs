@@ -12,6 +12,7 @@ use crate::core::audit::{
     Break, Checker, Content, EventKind, Head, HeadError, Stored, Verified, first_link,
 };
 use crate::core::ids::RequestId;
+use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::work::Digest;
 use crate::store::database::{connect_to_read, patiently};
 use crate::store::error::StoreError;
@@ -120,6 +121,37 @@ impl Log {
         found.map(|entries| entries.into_iter().map(Record::from).collect())
     }
 
+    /// What somebody and their clients did, and what became of the requests that are theirs: entries after `since` and
+    /// up to `until`, the oldest first. A request is of whoever its first entry is by.
+    pub fn own(
+        &self,
+        holder: &Principal,
+        since: u64,
+        until: u64,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let connection = connect_to_read(&self.database())?;
+        // Only a model's key has clients; other names may have a slash in them that says nothing.
+        let clients = (holder.kind() == PrincipalKind::Ai).then(|| format!("{holder}/"));
+        let params: [&dyn ToSql; 4] = [
+            &signed(since),
+            &signed(until),
+            &holder.to_string(),
+            &clients,
+        ];
+        select(&connection, OWN, &params)
+    }
+
+    /// The leaves of the entries after `since`, in order, at most so many.
+    pub fn leaves(&self, since: u64, limit: u64) -> Result<Vec<Digest>, StoreError> {
+        let connection = connect_to_read(&self.database())?;
+        patiently(|| {
+            let mut statement = connection.prepare_cached(LEAVES)?;
+            let rows = statement.query_map([signed(since), signed(limit)], |row| digest(row, 0))?;
+            rows.collect()
+        })
+        .map_err(|error| StoreError::sqlite("read the audit log", &error))
+    }
+
     /// The whole log as JSON Lines: `{"sequence", "body", "leaf", "link"}` on each.
     pub fn export(&self) -> Result<Lines, StoreError> {
         Ok(Lines(Entries::open(&self.database())?))
@@ -187,7 +219,7 @@ pub(super) fn last(connection: &Connection, workspace: &str) -> rusqlite::Result
 }
 
 /// A number as SQLite holds it.
-pub(super) fn signed(number: u64) -> i64 {
+pub(in crate::store) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -287,13 +319,6 @@ fn select(
 }
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
-    // A body or digest of the wrong type or size was put there by somebody else. It has to come
-    // out as a wrong one, which `verify` finds, and not as an error that hides where it is.
-    let digest = |column: usize| -> rusqlite::Result<Digest> {
-        let bytes = row.get_ref(column)?.as_bytes_or_null().ok().flatten();
-        let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        Ok(bytes.map_or_else(|| Digest::of(&[b"not a digest"]), Digest::from_bytes))
-    };
     let body = match row.get_ref(1)? {
         ValueRef::Null => None,
         ValueRef::Blob(bytes) | ValueRef::Text(bytes) => Some(bytes.to_vec()),
@@ -302,9 +327,17 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     Ok(Stored {
         sequence: unsigned(row.get(0)?),
         body,
-        leaf: digest(2)?,
-        link: digest(3)?,
+        leaf: digest(row, 2)?,
+        link: digest(row, 3)?,
     })
+}
+
+/// A body or digest of the wrong type or size was put there by somebody else. It has to come out as a wrong one,
+/// which `verify` finds, and not as an error that hides where it is.
+fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest> {
+    let bytes = row.get_ref(column)?.as_bytes_or_null().ok().flatten();
+    let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    Ok(bytes.map_or_else(|| Digest::of(&[b"not a digest"]), Digest::from_bytes))
 }
 
 const LAST: &str = "select sequence, link from audit order by sequence desc limit 1";
@@ -314,6 +347,20 @@ const PAGE_AFTER: &str = "
 const AT: &str = "select sequence, body, leaf, link from audit where sequence = ?1";
 const OF_REQUEST: &str = "
     select sequence, body, leaf, link from audit where request = ?1 order by sequence";
+/// Whose a request is, its first entry says: later ones are also by those who tried their luck with it.
+const OWN: &str = "
+    with named as (
+        select sequence, body, leaf, link,
+            iif(json_valid(body), body ->> '$.principal', null) as principal,
+            (select iif(json_valid(first.body), first.body ->> '$.principal', null)
+             from audit as first where first.request = audit.request
+             order by first.sequence limit 1) as owner
+        from audit where sequence > ?1 and sequence <= ?2)
+    select sequence, body, leaf, link from named
+    where ?3 in (principal, owner)
+       or substr(principal, 1, length(?4)) = ?4 or substr(owner, 1, length(?4)) = ?4
+    order by sequence";
+const LEAVES: &str = "select leaf from audit where sequence > ?1 order by sequence limit ?2";
 /// Bodies that are not JSON any more pass no filter, instead of failing it.
 const FILTERED: &str = "
     select sequence, body, leaf, link from audit
