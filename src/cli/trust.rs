@@ -1,6 +1,7 @@
 //! `secondkey trust`: whose signatures count, and how that list changes.
 
 mod change;
+mod install;
 mod print;
 mod start;
 
@@ -188,7 +189,7 @@ struct SignArgs {
 /// What to pin.
 #[derive(Args, Debug)]
 struct InstallArgs {
-    /// The version
+    /// The version, or what `secondkey trust export --json` has written: all that are not pinned yet
     file: PathBuf,
 }
 
@@ -238,7 +239,7 @@ pub(super) async fn run(args: TrustArgs, shared: Shared) -> Result<Exit, Failure
         Command::Add(args) => change::add(&desk, &args).await,
         Command::Remove(args) => change::remove(&desk, &args).await,
         Command::Sign(args) => change::sign(&desk, &args).await,
-        Command::Install(args) => install(&desk, &args.file).await,
+        Command::Install(args) => install::install(&desk, &args.file).await,
     };
     desk.close(done).await
 }
@@ -265,11 +266,6 @@ async fn export(desk: &Desk, args: &ExportArgs) -> Result<Exit, Failure> {
         output::say(&serde_json::to_string(&version).unwrap_or_default())?;
     }
     Ok(Exit::Done)
-}
-
-async fn install(desk: &Desk, file: &Path) -> Result<Exit, Failure> {
-    let signed = read(file)?;
-    pin(desk, signed).await
 }
 
 /// Pins a version, and says so.
