@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::agent::{Agent, Issuer, Pages, Parts};
 use tokio::sync::watch;
 
+use crate::broker::approvals::Page;
 use crate::broker::fleet::Fleet;
 use crate::broker::{Broker, CapabilityTools, Link, Turns};
 use crate::capabilities::{ByTarget, Capabilities};
@@ -89,6 +90,7 @@ pub fn local(config: Config, clock: &Arc<dyn Clock>) -> Result<Local, Refusal> {
         policies: workspace,
         principals,
         review: config.review,
+        page: Page::Here,
         approval_wait: config.approval_wait,
         capability_tools: match config.capability_tools {
             config::CapabilityTools::Auto => CapabilityTools::Auto,
@@ -137,7 +139,7 @@ pub fn dialing(
 /// The deciding part of a relay, with the executors that dial in.
 pub fn hub(
     (state, fleet): (&State, &Arc<Fleet>),
-    (policy, approval_wait): (Option<PathBuf>, Duration),
+    (policy, page, approval_wait): (Option<PathBuf>, Page, Duration),
     clock: &Arc<dyn Clock>,
 ) -> Result<Broker, Refusal> {
     let workspace = policies(policy, PolicySet::starter(), (state, clock));
@@ -149,6 +151,7 @@ pub fn hub(
         policies: workspace.map_err(|policy| unusable(&policy))?,
         principals: Arc::default(),
         review: Review::DEFAULT,
+        page,
         approval_wait,
         capability_tools: CapabilityTools::Auto,
         turns: Turns::default(),

@@ -40,6 +40,7 @@ use crate::exec::ParsePool;
 use crate::ids::Ids;
 use crate::policies::Policies;
 use crate::store::State;
+use approvals::Page;
 pub use link::{Lane, Link};
 pub use turns::Turns;
 
@@ -62,6 +63,8 @@ pub struct Broker {
     pub review: Settings,
     /// How capabilities are listed as tools.
     pub capability_tools: CapabilityTools,
+    /// Where people decide.
+    pub page: Page,
     /// How long a call waits for a person.
     pub approval_wait: Duration,
     /// Who may have a statement under way.

@@ -231,9 +231,10 @@ impl Server {
     /// What the client can do. A relay has no page that could be opened where the client is.
     fn abilities(&self, context: &RequestContext<RoleServer>) -> Abilities {
         let abilities = Abilities::of(context);
-        match self.rights {
-            None => abilities,
-            Some(_) => abilities.without_a_page(),
+        if self.broker.page.can_be_opened() {
+            abilities
+        } else {
+            abilities.without_a_page()
         }
     }
 

@@ -16,6 +16,7 @@ mod known;
 mod limits;
 mod listen;
 mod metrics;
+mod page;
 mod patient;
 mod people;
 mod polls;
@@ -122,7 +123,7 @@ fn router(relay: Arc<Relay>) -> Router {
         .route("/people", post(people::answer))
         .merge(rest::router())
         .merge(discovery::router())
-        .fallback(nothing_here)
+        .fallback(page::answer)
         .with_state(relay)
 }
 

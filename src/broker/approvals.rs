@@ -20,7 +20,7 @@ use crate::core::request::Status;
 use filing::Filing;
 
 pub use owned::{own, resumed, to_decide};
-pub use words::{PAGE, needs, standing, unknown};
+pub use words::{Page, needs, standing, unknown};
 
 /// Requests of one requester that may wait at the same time, where no key says so.
 const MOST_WAITING: u64 = 50;
@@ -137,7 +137,7 @@ pub async fn settle(
             done => return done,
         }
     } else {
-        standing(&request)
+        standing(&request, &broker.page)
     };
     // Somebody else may have collected it under the same idempotency key.
     repeat::answer(broker, id).await?.ok_or(refusal)

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::cli::{Failure, login};
 use crate::config::{self, Surroundings};
+use crate::core::ids::RequestId;
 use crate::core::refusal::{Code, Refusal};
 use crate::reach::{self, Address, Reach, Trusted};
 use crate::wire::Answer;
@@ -35,7 +36,7 @@ const KEY_VARIABLE: &str = "SECONDKEY_API_KEY";
 /// Which relay a command is about.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct AwayArgs {
-    /// A team's relay, such as `https://relay.example.com`; `SECONDKEY_RELAY` does the same. Signed here, with your key
+    /// A team's relay, such as `https://relay.example.com`; `SECONDKEY_RELAY` does the same
     #[arg(long, global = true, value_name = "URL")]
     relay: Option<String>,
     /// Where your API key is kept: `env:NAME`, `file:PATH` or `keyring:SERVICE/NAME` [default:
@@ -149,6 +150,14 @@ impl Errand {
             .map_err(|_| Refusal::new(Code::Internal, "a call cannot be written"))?;
         let answer: Answer<Reply> = self.send((Method::POST, PATH), body).await?;
         answer.into()
+    }
+
+    /// A link that lets a browser in at the relay's page, on this request's if there is one.
+    pub(super) async fn page_link(&self, request: Option<RequestId>) -> Result<String, Refusal> {
+        let Reply::Link(url) = self.ask(&Call::PageLink { request }).await? else {
+            return Err(strange());
+        };
+        Ok(url)
     }
 
     /// Reads something of the REST interface.

@@ -83,6 +83,12 @@ pub(super) async fn run(args: LoginArgs) -> Result<Exit, Failure> {
         "The key for {relay} is kept in {}; `secondkey requests list --relay {relay}` uses it.",
         path.display()
     ))?;
+    // Not every relay has a page, and not everybody may see it.
+    if let Ok(link) = errand.page_link(None).await {
+        output::say(&format!(
+            "Its page is let into by {link}, once, within five minutes."
+        ))?;
+    }
     Ok(Exit::Done)
 }
 

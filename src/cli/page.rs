@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::boot;
 use crate::broker::statements::ByTarget;
 use crate::cli::desk::{self, AgentArgs};
+use crate::cli::errand::AwayArgs;
 use crate::cli::mcp::close_when_asked;
 use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::clock::SystemClock;
@@ -19,7 +20,7 @@ use crate::core::level::Level;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::time::Clock;
 use crate::socket::Link;
-use crate::store::State;
+use crate::store::{Members, State};
 use crate::telemetry;
 use crate::web::{self, Site};
 use crate::wire::hello::Wants;
@@ -28,7 +29,8 @@ const EXAMPLES: &str = "\
 Examples:
   secondkey page
   secondkey page --link
-  secondkey page --link --request req_018bcfe5680077078707070707070707";
+  secondkey page --link --request req_018bcfe5680077078707070707070707
+  secondkey page --link --relay https://relay.example.com";
 
 /// Serve the web page: requests, approvals by passkey, history, audit
 ///
@@ -48,10 +50,15 @@ pub(super) struct PageArgs {
     port: u16,
     #[command(flatten)]
     agent: AgentArgs,
+    #[command(flatten)]
+    away: AwayArgs,
 }
 
 pub(super) async fn run(args: PageArgs, shared: Shared) -> Result<Exit, Failure> {
     let around = Surroundings::of_process();
+    if let Some(relay) = args.away.relay(&around, !args.link) {
+        return of_relay(&args, &relay, &around).await;
+    }
     if let Some(socket) = args.agent.socket(&shared, &around, false)? {
         return of_agent(&args, &socket).await;
     }
@@ -59,6 +66,14 @@ pub(super) async fn run(args: PageArgs, shared: Shared) -> Result<Exit, Failure>
     let home = Home::find(&flags, &around)?;
     telemetry::start(&home.log);
     let state = State::open(&home.state_dir, Arc::new(SystemClock)).map_err(Refusal::from)?;
+    if let Some(origin) = state.page_origin().filter(|_| Members::exist(&state)) {
+        let sentence = "the relay serves its page itself, to people that it knows";
+        let hint = format!("run `secondkey page --link --relay {origin}` with an API key of yours");
+        let refusal = Refusal::new(Code::InvalidArgument, sentence).hint(hint);
+        if origin != web::Address::local(args.port).origin() {
+            return Err(Failure::Misused(refusal));
+        }
+    }
     let link = || web::link(&state, args.port, args.request.as_ref()).map_err(Refusal::from);
     if args.link {
         output::say(&link()?)?;
@@ -128,6 +143,19 @@ async fn of_agent(args: &PageArgs, socket: &Path) -> Result<Exit, Failure> {
     }
     let mut link = Link::open(socket, Wants::People).await?;
     output::say(&desk::page_link(&mut link, args.request.clone()).await?)?;
+    Ok(Exit::Done)
+}
+
+/// A relay serves its page itself, too.
+async fn of_relay(args: &PageArgs, relay: &str, around: &Surroundings) -> Result<Exit, Failure> {
+    if !args.link {
+        let refusal = Refusal::new(Code::InvalidArgument, "a relay serves its page itself");
+        return Err(Failure::Misused(
+            refusal.hint("add `--link` for a link that lets this browser in"),
+        ));
+    }
+    let errand = args.away.errand(relay, around)?;
+    output::say(&errand.page_link(args.request.clone()).await?)?;
     Ok(Exit::Done)
 }
 

@@ -60,6 +60,10 @@ struct ServeArgs {
     /// A name under which clients reach it, besides this machine's own. Repeatable
     #[arg(long = "host", value_name = "NAME[:PORT]")]
     hosts: Vec<String>,
+    /// Serve the web page to people's browsers at this address, as they see it: `https://relay.example.com`. They come in
+    /// with `secondkey page --link --relay URL`
+    #[arg(long, value_name = "URL")]
+    page: Option<String>,
     /// The certificate, with those between it and its authority, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_certificate: Option<PathBuf>,

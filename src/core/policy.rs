@@ -26,7 +26,7 @@ pub use facts::{Facts, SCHEMA, Standing, is_production};
 pub use judgement::{Denial, Judgement, Outcome, Settlement, strictest};
 pub use principals::Principals;
 pub use problem::{Problem, Problems};
-pub use reach::OutOfReach;
+pub use reach::{OutOfReach, best_surface};
 pub use requirement::{ANYONE, Progress, Requirement, Step, StepProgress, Surfaces};
 pub use set::{AGENT_DEFAULT, Explanation, PolicySet, STARTER};
 pub use uncounted::Uncounted;

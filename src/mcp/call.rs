@@ -45,8 +45,12 @@ pub(super) async fn call(
     Ok(
         match reply(server, caller, request, context, false).await? {
             Ok(Reply::Done(answer)) => answered(answer).into(),
-            Ok(Reply::Opens(request)) => person::input_required(&request).into(),
-            Ok(Reply::Task(request, form)) => tasks::created(form, &request).into(),
+            Ok(Reply::Opens(request)) => {
+                person::input_required(&request, &server.broker.page).into()
+            }
+            Ok(Reply::Task(request, form)) => {
+                tasks::created(form, &request, &server.broker.page).into()
+            }
             Err(refusal) => refused(&refusal).into(),
         },
     )

@@ -16,7 +16,7 @@ use rmcp::model::{
 };
 use rmcp::service::{PeerRequestOptions, RequestContext};
 
-use crate::broker::approvals::{PAGE, needs};
+use crate::broker::approvals::{Page, needs};
 use crate::core::ids::RequestId;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::Request;
@@ -99,13 +99,8 @@ impl Offers {
     }
 }
 
-/// The page of a request.
-pub(super) fn page(id: &RequestId) -> String {
-    format!("{PAGE}/r/{id}")
-}
-
 /// What a client is to show a person: where to look, and nothing that could be decided on unseen.
-fn question(request: &Request) -> ElicitRequestParams {
+fn question(request: &Request, page: &Page) -> ElicitRequestParams {
     let asked = request.asked();
     let message = format!(
         "A statement on `{}` ({}, effect `{}`) waits for {}. Open its page to see all of it and to decide \
@@ -118,14 +113,14 @@ fn question(request: &Request) -> ElicitRequestParams {
     ElicitRequestParams::UrlElicitationParams {
         meta: None,
         message,
-        url: page(&asked.id),
+        url: page.of(&asked.id),
         elicitation_id: asked.id.as_str().to_owned(),
     }
 }
 
 /// What a client of the newer generation is asked for, in the form that answers and tasks carry.
-pub(super) fn questions(request: &Request) -> BTreeMap<String, InputRequest> {
-    let mut question = question(request);
+pub(super) fn questions(request: &Request, page: &Page) -> BTreeMap<String, InputRequest> {
+    let mut question = question(request, page);
     if let ElicitRequestParams::UrlElicitationParams { elicitation_id, .. } = &mut question {
         // 2026-07-28 has no such field.
         elicitation_id.clear();
@@ -136,9 +131,9 @@ pub(super) fn questions(request: &Request) -> BTreeMap<String, InputRequest> {
 
 /// The answer that asks a client of the newer generation to open the page and to call again. The
 /// state is the request's id: what may be done with it is looked up here, by who calls.
-pub(super) fn input_required(request: &Request) -> InputRequiredResult {
+pub(super) fn input_required(request: &Request, page: &Page) -> InputRequiredResult {
     let state = request.id().as_str().to_owned();
-    InputRequiredResult::new(Some(questions(request)), Some(state))
+    InputRequiredResult::new(Some(questions(request, page)), Some(state))
 }
 
 /// The request that a state handed back by a client speaks of. It is a claim like any other.
@@ -173,10 +168,10 @@ pub(super) enum Met<T> {
 /// of the two came first.
 pub(super) async fn ask_while<T>(
     context: &RequestContext<RoleServer>,
-    request: &Request,
+    (request, page): (&Request, &Page),
     meanwhile: Pin<&mut impl Future<Output = T>>,
 ) -> Met<T> {
-    let question = ServerRequest::ElicitRequest(ElicitRequest::new(question(request)));
+    let question = ServerRequest::ElicitRequest(ElicitRequest::new(question(request, page)));
     let options = PeerRequestOptions::no_options();
     let sent = context.peer.send_cancellable_request(question, options);
     let mut asked = match sent.await {

@@ -14,7 +14,8 @@ use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, CreateTaskResult, DetailedTask, Task, TaskPayload, TaskStatus};
 use serde_json::Value;
 
-use crate::broker::{Caller, approvals, requests};
+use crate::broker::approvals::{self, Page};
+use crate::broker::{Caller, requests};
 use crate::core::ids::RequestId;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::{APPROVED_MS, Request, Status};
@@ -63,7 +64,7 @@ impl Called {
         format!("{}{end}", self.request)
     }
 
-    fn seen(&self, request: &Request) -> Task {
+    fn seen(&self, request: &Request, page: &Page) -> Task {
         let created = request.created();
         // As long as it can be approved and collected, and an hour for its answer.
         let ends = request.asked().document.expires().plus_ms(APPROVED_MS);
@@ -74,19 +75,19 @@ impl Called {
             created.to_string(),
             request.updated().to_string(),
         )
-        .with_status_message(message(request))
+        .with_status_message(message(request, page))
         .with_ttl_ms(u64::try_from(ttl).unwrap_or_default())
         .with_poll_interval_ms(POLL_MS)
     }
 }
 
 /// The answer to a call that waits for people.
-pub(super) fn created(form: Form, request: &Request) -> CreateTaskResult {
+pub(super) fn created(form: Form, request: &Request, page: &Page) -> CreateTaskResult {
     let task = Called {
         request: request.id().clone(),
         form,
     };
-    CreateTaskResult::new(task.seen(request))
+    CreateTaskResult::new(task.seen(request, page))
 }
 
 /// `tasks/get`. Begins what people have approved by now.
@@ -145,7 +146,7 @@ async fn view(
         (Some(answer), _) => completed(task.form, &request, answer)?,
         (None, Status::Pending) if opens != Opens::Never && !server.offers.has(&task.request) => {
             TaskPayload::InputRequired {
-                input_requests: person::questions(&request),
+                input_requests: person::questions(&request, &server.broker.page),
             }
         }
         (
@@ -165,9 +166,16 @@ async fn view(
             | Status::Rejected
             | Status::Expired
             | Status::Unknown,
-        ) => completed(task.form, &request, Err(approvals::standing(&request)))?,
+        ) => completed(
+            task.form,
+            &request,
+            Err(approvals::standing(&request, &server.broker.page)),
+        )?,
     };
-    Ok(DetailedTask::new(task.seen(&request), payload))
+    Ok(DetailedTask::new(
+        task.seen(&request, &server.broker.page),
+        payload,
+    ))
 }
 
 /// `tasks/update`: a client says what came of opening the page. Whatever it says decides nothing.
@@ -219,12 +227,12 @@ fn completed(
 }
 
 /// What a person may be shown of how it stands.
-fn message(request: &Request) -> String {
+fn message(request: &Request, page: &Page) -> String {
     match request.status() {
         Status::Pending => {
             let asked = request.asked();
             let needs = approvals::needs(&asked.requirements);
-            let page = person::page(&asked.id);
+            let page = page.of(&asked.id);
             format!("waits for {needs}: {page}")
         }
         status @ (Status::Submitted

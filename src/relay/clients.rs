@@ -48,10 +48,19 @@ pub(super) struct Client {
     pub(super) meter: Arc<Meter>,
     /// Who acts where they come without MCP.
     pub(super) caller: Caller,
+    /// The id of the key, or what stands for that of a token.
+    id: String,
     /// Whom the key was made for, or the token.
     holder: Principal,
     /// Until when a token counts that they came with, unix milliseconds; nothing of a key.
     until_ms: Option<Arc<AtomicI64>>,
+}
+
+impl Client {
+    /// The id of the key by which they came; nothing where it was a token.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.until_ms.is_none().then_some(self.id.as_str())
+    }
 }
 
 impl Clients {
@@ -114,6 +123,7 @@ impl Clients {
                 principal: acting(&holder.principal),
                 rights: Some(rights),
             },
+            id: holder.id.clone(),
             holder: holder.principal,
             until_ms: until_ms.map(|until_ms| Arc::new(AtomicI64::new(until_ms))),
         };

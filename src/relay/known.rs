@@ -71,6 +71,32 @@ pub(super) async fn known(relay: &Relay, shown: &Shown) -> Result<Known, Problem
     Ok((workspace, client))
 }
 
+/// Whether whoever came by a key of this id is still somebody who may come, and from there. One that is not is on record.
+pub(super) async fn still_known(
+    workspace: &Workspace,
+    (key, principal): (&str, &Principal),
+    address: Option<IpAddr>,
+) -> bool {
+    let found = workspace.members.holder_of(key).await;
+    let holder = match found {
+        Ok(holder) => holder.filter(|holder| holder.principal == *principal),
+        Err(refusal) => {
+            tracing::error!(%refusal, "the members cannot be read");
+            None
+        }
+    };
+    let Some(holder) = holder else {
+        return false;
+    };
+    match may_come(&holder, address) {
+        Ok(()) => true,
+        Err(refusal) => {
+            drop(turned_away(workspace, &holder, (refusal, address)).await);
+            false
+        }
+    }
+}
+
 /// Whoever it is may not do anything now.
 pub(super) fn suspended(principal: &Principal) -> Refusal {
     let sentence = format!("`{principal}` is suspended");

@@ -9,8 +9,10 @@ use crate::core::refusal::Refusal;
 use crate::core::succession::heir;
 use crate::mcp::Server;
 use crate::relay::clients::Clients;
+use crate::relay::page::Page;
 use crate::store::workspaces::Serving;
 use crate::store::{Members, State};
+use crate::web::Address;
 
 /// A workspace that is open. It knows nothing of the others.
 #[derive(Debug)]
@@ -20,27 +22,31 @@ pub struct Workspace {
     pub(super) fleet: Arc<Fleet>,
     pub(super) clients: Clients,
     pub(super) broker: Arc<Broker>,
+    /// For people's browsers, where there is one.
+    pub(super) page: Option<Page>,
     #[expect(dead_code, reason = "held for its drop")]
     serving: Serving,
 }
 
 impl Workspace {
-    /// Puts the faces before what decides. `hosts` are the names that clients may ask for.
+    /// Puts the faces before what decides. `hosts` are the names that clients may ask for, `page` is where browsers come.
     pub fn new(
         (state, members, serving): (State, Members, Serving),
         fleet: Arc<Fleet>,
-        (broker, hosts): (Broker, Vec<String>),
-    ) -> Self {
+        broker: Broker,
+        (hosts, page): (Vec<String>, Option<&Address>),
+    ) -> Result<Self, Refusal> {
         let broker = Arc::new(broker);
         let server = Server::new(Arc::clone(&broker), "");
-        Self {
+        Ok(Self {
+            page: page.map(|page| Page::new(&state, page)).transpose()?,
             state,
             members,
             fleet,
             clients: Clients::new(server, hosts),
             broker,
             serving,
-        }
+        })
     }
 
     /// Lets go of keys and agents that were ended beside this process.

@@ -67,7 +67,7 @@ pub(super) async fn run(serving: &Serving, peer: &Peer, id: &RequestId) -> Resul
         return Err(approvals::unknown(id));
     }
     if request.status() == Status::Pending {
-        return Err(approvals::standing(&request));
+        return Err(approvals::standing(&request, &serving.broker.page));
     }
     let stopped = CancellationToken::new();
     let gone = stopped.clone().drop_guard();

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! page.lock              held by the process that serves the page; says at which origin
-//! page/code-<digest>     a code that was given out: until when it is good, in unix milliseconds
+//! page/code-<digest>     a code that was given out: until when it is good, in unix milliseconds, and for whom
 //! page/proposal-*.json   a key that somebody proposes, with its proof
 //! keys/page.key          the secret that sessions are signed with
 //! ```
@@ -81,28 +81,31 @@ impl State {
         (!origin.is_empty()).then_some(origin)
     }
 
-    /// Makes a code that lets one browser in, once, within five minutes.
-    pub fn page_code(&self) -> Result<String, StoreError> {
+    /// Makes a code that lets one browser in, once, within five minutes. `whom` is given back to whoever takes it.
+    pub fn page_code(&self, whom: &str) -> Result<String, StoreError> {
         let folder = self.folder();
         private_folder(&folder.page())?;
         let now = self.inner.clock.now();
         forget_old_codes(folder, now);
         let code = hex::encode(keys::random::<16>()?);
-        let until = now.plus_ms(CODE_MS).unix_ms().to_string();
-        create_private(&code_path(folder, &code), until.as_bytes())?;
+        let until = now.plus_ms(CODE_MS).unix_ms();
+        let content = format!("{until}\n{whom}");
+        create_private(&code_path(folder, &code), content.as_bytes())?;
         Ok(code)
     }
 
-    /// Takes a code back. Only the first to come with it is let in, whichever process they ask.
-    pub fn redeem_page_code(&self, code: &str) -> Result<bool, StoreError> {
+    /// Takes a code back, and gives whom it was made for. Only the first to come with it is let in, whichever process they ask.
+    pub fn redeem_page_code(&self, code: &str) -> Result<Option<String>, StoreError> {
         let path = code_path(self.folder(), code);
         if !path.exists() {
-            return Ok(false);
+            return Ok(None);
         }
-        let until = read_private(&path)?.parse().unwrap_or(0);
+        let content = read_private(&path)?;
+        let (until, whom) = content.split_once('\n').unwrap_or((&content, ""));
+        let until = Timestamp::from_unix_ms(until.parse().unwrap_or(0));
         match std::fs::remove_file(&path) {
-            Ok(()) => Ok(self.inner.clock.now() < Timestamp::from_unix_ms(until)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Ok(()) => Ok((self.inner.clock.now() < until).then(|| whom.to_owned())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io("delete", &path, &error)),
         }
     }
@@ -134,8 +137,9 @@ fn forget_old_codes(folder: &Folder, now: Timestamp) {
         if !name.is_some_and(|name| name.starts_with("code-")) {
             continue;
         }
-        let until = std::fs::read_to_string(&path).ok();
-        let until = until.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let content = std::fs::read_to_string(&path).unwrap_or_default();
+        let until = content.lines().next().and_then(|text| text.parse().ok());
+        let until = until.unwrap_or(0);
         if now >= Timestamp::from_unix_ms(until) {
             // Somebody else may have been faster.
             drop(std::fs::remove_file(&path));

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::core::level::Level;
 use crate::core::refusal::{Code, Refusal};
 use crate::web::session::Session;
+use crate::web::site::Site;
 
 /// What the frame around every page needs.
 #[derive(Clone, Debug)]
@@ -16,8 +17,10 @@ pub(super) struct Frame {
     pub(super) here: &'static str,
     /// The session's token, for forms and the script.
     pub(super) token: String,
-    /// What the set-up holds against.
-    pub(super) level: Level,
+    /// What the set-up holds against, where that can be said here.
+    pub(super) level: Option<Level>,
+    /// Who it is, and of which workspace, where that is known.
+    pub(super) you: Option<(String, String)>,
 }
 
 impl Frame {
@@ -26,6 +29,10 @@ impl Frame {
             here,
             token: session.token.clone(),
             level: session.level,
+            you: session
+                .visitor
+                .as_ref()
+                .map(|one| (one.principal.to_string(), one.workspace.clone())),
         }
     }
 }
@@ -89,13 +96,17 @@ pub(super) fn plain(status: StatusCode, sentence: &str) -> Response {
 }
 
 /// What a browser without a session sees, whatever it asked for.
-pub(super) fn locked(path: &str) -> Response {
+pub(super) fn locked(site: &Site, path: &str) -> Response {
     let request = path.rsplit('/').next().unwrap_or_default();
     let about = request.parse::<crate::core::ids::RequestId>().ok();
     let about = about.map_or_else(String::new, |id| format!(" --request {id}"));
+    let there = match site.address().local_port() {
+        Some(_) => String::new(),
+        None => format!(" --relay {}", site.address().origin()),
+    };
     let template = Locked {
         path: path.to_owned(),
-        command: format!("secondkey page --link{about}"),
+        command: format!("secondkey page --link{there}{about}"),
     };
     (StatusCode::UNAUTHORIZED, page(&template)).into_response()
 }
@@ -105,6 +116,8 @@ fn status(code: Code) -> StatusCode {
         StatusCode::NOT_FOUND
     } else if code == Code::InvalidArgument {
         StatusCode::BAD_REQUEST
+    } else if code == Code::Forbidden {
+        StatusCode::FORBIDDEN
     } else if code == Code::Internal || code == Code::AuditUnavailable {
         StatusCode::INTERNAL_SERVER_ERROR
     } else {

@@ -26,8 +26,6 @@ use crate::web::session::same;
 use crate::web::site::Site;
 use crate::web::vote::{Handed, binary, read, unusable};
 
-/// The relying party of a page on this machine.
-const RP_ID: &str = "localhost";
 /// How long making a key may take, in milliseconds.
 const TICKET_MS: i64 = 10 * 60 * 1_000;
 /// The longest label, in characters.
@@ -45,7 +43,7 @@ struct Wish {
 struct ToMake {
     ticket: String,
     challenge: String,
-    rp_id: &'static str,
+    rp_id: String,
     user_id: String,
     name: String,
     label: String,
@@ -66,7 +64,7 @@ struct Made {
 struct ToProve {
     proposal: String,
     challenge: String,
-    rp_id: &'static str,
+    rp_id: String,
     credential: String,
 }
 
@@ -100,7 +98,7 @@ fn ticket(site: &Site, body: &Bytes) -> Result<ToMake, Refusal> {
     Ok(ToMake {
         challenge: BASE64URL.encode(challenge_of(site, &ticket)),
         ticket,
-        rp_id: RP_ID,
+        rp_id: site.address().name().to_owned(),
         // Says to the browser which keys are one person's; nothing else is made of it.
         user_id: BASE64URL.encode(Digest::of(&[name.to_string().as_bytes()]).as_bytes()),
         name: name.name().to_owned(),
@@ -149,7 +147,7 @@ fn propose(site: &Site, body: &Bytes) -> Result<ToProve, Refusal> {
     };
     let expected = Expected {
         challenge: &challenge_of(site, &made.ticket),
-        rp_id: RP_ID,
+        rp_id: site.address().name(),
         origins: &origins,
         user_verification: true,
     };
@@ -160,7 +158,7 @@ fn propose(site: &Site, body: &Bytes) -> Result<ToProve, Refusal> {
         name,
         key: SignerKey {
             kind: KeyKind::Passkey {
-                rp_id: RP_ID.to_owned(),
+                rp_id: site.address().name().to_owned(),
                 origins,
                 credential: credential.clone(),
             },
@@ -175,7 +173,7 @@ fn propose(site: &Site, body: &Bytes) -> Result<ToProve, Refusal> {
     Ok(ToProve {
         challenge: BASE64URL.encode(challenge(ENROL, &proposal.canonical())),
         proposal: proposal.to_text(),
-        rp_id: RP_ID,
+        rp_id: site.address().name().to_owned(),
         credential,
     })
 }
@@ -209,11 +207,20 @@ fn keep(site: &Site, body: &Bytes) -> Result<Proposed, Refusal> {
     let path = path.display().to_string();
     Ok(Proposed {
         name: proposal.name.to_string(),
-        command: format!("secondkey trust add {path}"),
+        command: format!("secondkey trust add {path}{}", of_relay(site)),
         path,
         code,
         file,
     })
+}
+
+/// What a trust admin says besides where the page is a relay's.
+fn of_relay(site: &Site) -> String {
+    let origin = site.address().origin();
+    if origin.starts_with("http://localhost") {
+        return String::new();
+    }
+    format!(" --relay-page {origin}")
 }
 
 fn nonce() -> Result<[u8; 16], Refusal> {

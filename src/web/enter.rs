@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use crate::core::ids::RequestId;
 use crate::ids::random;
 use crate::web::answer::{locked, page, plain};
-use crate::web::session::SESSION_MS;
+use crate::web::session::{SESSION_MS, Visitor};
 use crate::web::site::Site;
 
 #[derive(Template)]
@@ -29,23 +29,28 @@ pub(super) async fn enter(State(site): State<Site>, RawQuery(query): RawQuery) -
     let request = field("request").and_then(|id| id.parse::<RequestId>().ok());
     let to = request.map_or_else(|| "/".to_owned(), |id| format!("/requests/{id}"));
     let redeemed = site.blocking(move |site| Ok(site.state().redeem_page_code(&code)?));
-    match redeemed.await {
-        Ok(true) => {}
-        Ok(false) => return locked(&to),
+    let visitor = match redeemed.await {
+        Ok(Some(whom)) => Visitor::read(&whom),
+        Ok(None) => return locked(&site, &to),
         Err(refusal) => {
             tracing::warn!(%refusal, "a code cannot be redeemed");
             return plain(StatusCode::INTERNAL_SERVER_ERROR, "the code cannot be read");
         }
-    }
+    };
     let Ok(nonce) = random() else {
         return plain(StatusCode::INTERNAL_SERVER_ERROR, "no randomness");
     };
     let sessions = site.sessions();
     let cookie = format!(
-        "{}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict",
+        "{}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict{}",
         sessions.cookie(),
-        sessions.open(site.now(), nonce),
-        SESSION_MS / 1_000
+        sessions.open(site.now(), nonce, visitor.as_ref()),
+        SESSION_MS / 1_000,
+        if site.address().is_secure() {
+            "; Secure"
+        } else {
+            ""
+        }
     );
     // A page of ours and not a redirect: what follows it is then a visit from this site, for which
     // the browser sends a strict cookie.

@@ -7,9 +7,10 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 
-use crate::web::answer::{locked, plain};
+use crate::core::refusal::{Code, Refusal};
+use crate::web::answer::{locked, plain, refused};
 use crate::web::session::{Session, same};
-use crate::web::site::Site;
+use crate::web::site::{Site, cookies};
 
 /// The longest body, in bytes.
 const LONGEST_BODY: usize = 64 * 1024;
@@ -17,6 +18,14 @@ const LONGEST_BODY: usize = 64 * 1024;
 const TOKEN: &str = "x-secondkey-token";
 /// What may be had without a session: how to get one, and how it looks.
 const OPEN: &[&str] = &["/enter", "/style.css", "/script.js", "/icon.svg"];
+
+/// What somebody sees whose signature does not count yet: how to get there.
+const FOR_ANYBODY: &[&str] = &[
+    "/trust",
+    "/enrol/begin",
+    "/enrol/registered",
+    "/enrol/prove",
+];
 
 /// No remote asset, no inline script, no frame, no form to elsewhere.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -47,14 +56,15 @@ pub(super) async fn guard(State(site): State<Site>, request: Request, next: Next
 }
 
 async fn admit(site: &Site, request: Request, next: Next) -> Response {
-    let origin = site.origin();
-    let host = origin.trim_start_matches("http://");
+    let (origin, host) = (site.address().origin(), site.address().host());
     let asked = text(request.headers(), header::HOST.as_str());
     let reading = matches!(*request.method(), Method::GET | Method::HEAD);
     if asked != Some(host) || request.uri().authority().is_some_and(|a| a != host) {
         let path = request.uri().path();
-        let numeric = ["127.0.0.1", "[::1]"].map(|name| format!("{name}:{}", site.port()));
-        let ours = asked.is_some_and(|asked| numeric.iter().any(|name| name == asked));
+        let ours = site.address().local_port().is_some_and(|port| {
+            let numeric = ["127.0.0.1", "[::1]"].map(|name| format!("{name}:{port}"));
+            asked.is_some_and(|asked| numeric.iter().any(|name| name == asked))
+        });
         if ours && reading && request.uri().authority().is_none() && path.starts_with('/') {
             return Redirect::permanent(&format!("{origin}{path}")).into_response();
         }
@@ -70,9 +80,13 @@ async fn admit(site: &Site, request: Request, next: Next) -> Response {
     if OPEN.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    let Some(session) = session(site, request.headers()) else {
-        return locked(request.uri().path());
+    let found = session(site, request.headers()).filter(|session| site.takes(session));
+    let Some(session) = found else {
+        return locked(site, request.uri().path());
     };
+    if let Err(refusal) = may_see(site, &session, request.uri().path()).await {
+        return refused(&session, &refusal);
+    }
     let request = if reading {
         request
     } else {
@@ -86,6 +100,20 @@ async fn admit(site: &Site, request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+/// Everybody's requests are for those whose signature counts.
+async fn may_see(site: &Site, session: &Session, path: &str) -> Result<(), Refusal> {
+    if FOR_ANYBODY.contains(&path) {
+        return Ok(());
+    }
+    let asked = session.clone();
+    if site.blocking(move |site| site.shows_all(&asked)).await? {
+        return Ok(());
+    }
+    let sentence = "this page shows everybody's requests, and is for those whose signature counts";
+    Err(Refusal::new(Code::Forbidden, sentence)
+        .hint("make a passkey on the page Trust, and have a trust admin add it"))
+}
+
 /// The session, unless a page of another origin has sent the browser here: a cookie that such a page
 /// makes it send says nothing about what the person wants.
 fn session(site: &Site, headers: &HeaderMap) -> Option<Session> {
@@ -93,9 +121,7 @@ fn session(site: &Site, headers: &HeaderMap) -> Option<Session> {
     if !matches!(sent_by, None | Some("same-origin" | "none")) {
         return None;
     }
-    let cookies = headers.get_all(header::COOKIE).iter();
-    let mut cookies = cookies.filter_map(|value| value.to_str().ok());
-    cookies.find_map(|cookies| site.sessions().find(cookies, site.now()))
+    cookies(headers).find_map(|cookies| site.sessions().find(cookies, site.now()))
 }
 
 /// Demands the session's token, in the header or in the form.

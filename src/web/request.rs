@@ -12,13 +12,13 @@ use serde_json::Value;
 use crate::broker::requests::{self, Shown};
 use crate::core::approval::{Document, Part, Purpose};
 use crate::core::ids::RequestId;
-use crate::core::policy::{Progress, Requirement};
+use crate::core::policy::{Progress, Requirement, best_surface};
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::{Decision, RecordedVote, Status};
 use crate::core::signer::{Surface, Vote};
 use crate::core::time::Timestamp;
-use crate::core::trust::{self, KeyKind, Signer, SignerKey, TrustFile};
+use crate::core::trust::{self, Signer, SignerKey, TrustFile};
 use crate::web::answer::{Frame, json, malformed, page, refused};
 use crate::web::inbox::Pulse;
 use crate::web::session::Session;
@@ -143,10 +143,11 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Response {
     let frame = Frame::new("inbox", &session);
+    let you = site.person(&session);
     let read = site.blocking(move |site| {
         let shown = requests::show(site.state(), &parse(&id)?)?;
         let moments = timeline::of(site.state(), shown.request.id())?;
-        Ok(build(site, frame, &shown, moments))
+        Ok(build((site, &you), frame, &shown, moments))
     });
     match read.await {
         Ok(template) => page(&template),
@@ -174,13 +175,18 @@ fn stamp(version: u64, status: Status) -> String {
     format!("{version} {status}")
 }
 
-fn build(site: &Site, frame: Frame, shown: &Shown, timeline: Vec<Moment>) -> RequestPage {
+fn build(
+    (site, you): (&Site, &Principal),
+    frame: Frame,
+    shown: &Shown,
+    timeline: Vec<Moment>,
+) -> RequestPage {
     let (request, document) = (&shown.request, &shown.document);
     let status = request.status();
     let pending = status == Status::Pending;
     let trust = site.trust();
     let signers = match &trust {
-        Ok(Some(trust)) if pending => choices(site, trust, shown),
+        Ok(Some(trust)) if pending => choices((site, you), trust, shown),
         Ok(_) | Err(_) => Vec::new(),
     };
     let unsigned = match &trust {
@@ -217,7 +223,7 @@ fn build(site: &Site, frame: Frame, shown: &Shown, timeline: Vec<Moment>) -> Req
         requester: line(&document.requester.to_string()),
         reason: document.reason.as_deref().map(Text::of),
         votes: request.state().votes().iter().map(cast).collect(),
-        review: review::of(site, known.as_deref(), shown),
+        review: review::of((site, you), known.as_deref(), shown),
         wants: wants(shown, known.as_deref(), site.now()),
         signers,
         unsigned,
@@ -369,7 +375,7 @@ fn who_may(
     let voted: BTreeSet<&Principal> = voted.map(|vote| &vote.signer).collect();
     let may = |signer: &&Signer| {
         let counts = |key: &SignerKey| {
-            let vote = vote_of(signer, key);
+            let vote = vote_of(best_surface(trust, key), signer, key);
             requirement
                 .objection(&vote, &shown.document.requester)
                 .is_none()
@@ -384,16 +390,13 @@ fn who_may(
         .collect()
 }
 
-/// What an approval with a key would be counted as.
-fn vote_of(signer: &Signer, key: &SignerKey) -> Vote {
+/// What an approval with a key would be counted as, given there.
+fn vote_of(surface: Surface, signer: &Signer, key: &SignerKey) -> Vote {
     Vote {
         signer: signer.name.clone(),
         key: key.public.fingerprint(),
         groups: signer.groups.clone(),
-        surface: match key.kind {
-            KeyKind::Ssh => Surface::Terminal,
-            KeyKind::Passkey { .. } => Surface::OwnPage,
-        },
+        surface,
         presence: key.presence,
     }
 }
@@ -407,13 +410,15 @@ pub(super) fn purpose(document: &Document) -> trust::Purpose {
 }
 
 /// Who has a passkey for this page, the one who is there first.
-fn choices(site: &Site, trust: &TrustFile, shown: &Shown) -> Vec<Choice> {
-    let (origin, person, now) = (site.origin(), site.person(), site.now());
+fn choices((site, you): (&Site, &Principal), trust: &TrustFile, shown: &Shown) -> Vec<Choice> {
+    let (origin, now) = (site.origin(), site.now());
     let document = &shown.document;
     let mut choices = Vec::new();
     for signer in &trust.signers {
         let here = signer.keys.iter().filter(|key| key.allows_origin(&origin));
-        let votes: Vec<Vote> = here.map(|key| vote_of(signer, key)).collect();
+        let votes: Vec<Vote> = here
+            .map(|key| vote_of(site.surface(trust), signer, key))
+            .collect();
         if votes.is_empty() || !signer.may(purpose(document), now) {
             continue;
         }
@@ -426,7 +431,7 @@ fn choices(site: &Site, trust: &TrustFile, shown: &Shown) -> Vec<Choice> {
         let why = objections.into_iter().flatten().next().unwrap_or_default();
         choices.push(Choice {
             name: signer.name.to_string(),
-            chosen: signer.name == person,
+            chosen: signer.name == *you,
             objection: if counts { String::new() } else { why },
         });
     }

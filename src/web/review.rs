@@ -63,7 +63,11 @@ pub(super) struct Reviewer {
 }
 
 /// What the page of a request shows of its review, where there is one.
-pub(super) fn of(site: &Site, trust: Option<&TrustFile>, shown: &Shown) -> Option<Shows> {
+pub(super) fn of(
+    here: (&Site, &Principal),
+    trust: Option<&TrustFile>,
+    shown: &Shown,
+) -> Option<Shows> {
     let review = shown.request.review()?;
     let mut part = Shows {
         open: review.is_open(),
@@ -78,7 +82,7 @@ pub(super) fn of(site: &Site, trust: Option<&TrustFile>, shown: &Shown) -> Optio
     };
     match review {
         Review::Open { .. } => {
-            part.signers = trust.map_or_else(Vec::new, |trust| reviewers(site, trust, shown));
+            part.signers = trust.map_or_else(Vec::new, |trust| reviewers(here, trust, shown));
         }
         Review::Closed(recorded) => {
             part.accepted = recorded.finding == Finding::Accepted;
@@ -97,8 +101,8 @@ pub(super) fn of(site: &Site, trust: Option<&TrustFile>, shown: &Shown) -> Optio
     Some(part)
 }
 
-fn reviewers(site: &Site, trust: &TrustFile, shown: &Shown) -> Vec<Reviewer> {
-    let (origin, person, now) = (site.origin(), site.person(), site.now());
+fn reviewers((site, you): (&Site, &Principal), trust: &TrustFile, shown: &Shown) -> Vec<Reviewer> {
+    let (origin, now) = (site.origin(), site.now());
     let broke = |signer: &Signer| {
         let votes = shown.request.state().votes();
         signer.name == shown.document.requester
@@ -110,7 +114,7 @@ fn reviewers(site: &Site, trust: &TrustFile, shown: &Shown) -> Vec<Reviewer> {
     });
     let reviewer = |signer: &Signer| Reviewer {
         name: signer.name.to_string(),
-        chosen: signer.name == person,
+        chosen: signer.name == *you,
         objection: if broke(signer) { "broke the glass" } else { "" },
     };
     let mut reviewers: Vec<Reviewer> = here.map(reviewer).collect();
@@ -136,6 +140,7 @@ fn written(site: &Site, id: &str, body: &Bytes) -> Result<ToSign, Refusal> {
         let sentence = "the request is not the one that the page shows";
         return Err(Refusal::new(Code::ApprovalRefused, sentence).hint("load the page again"));
     }
+    let trust = votes::pinned(site.state());
     let review = ReviewVerdict {
         version: VERSION,
         purpose: ReviewPurpose::Review,
@@ -145,13 +150,15 @@ fn written(site: &Site, id: &str, body: &Bytes) -> Result<ToSign, Refusal> {
         finding: wish.decision,
         comment: wish.comment.trim().to_owned(),
         signer: wish.signer,
-        surface: Surface::OwnPage,
+        surface: trust
+            .as_ref()
+            .map_or(Surface::RelayPage, |trust| site.surface(trust)),
         at_ms: site.now().unix_ms(),
     };
     let text = review.to_text();
     // Nobody is asked to sign what would not count for its form.
     ReviewVerdict::parse(&text)?;
-    let trust = votes::pinned(site.state())?;
+    let trust = trust?;
     to_sign(site, &trust, &review.signer, (REVIEW, text))
 }
 

@@ -11,7 +11,7 @@ use crate::web::site::Site;
 use crate::web::{assets, audit, enrol, enter, guard, inbox, request, review, trust, vote};
 
 /// All pages, behind the guard.
-pub(super) fn router(site: Site) -> Router {
+pub fn router(site: Site) -> Router {
     Router::new()
         .route("/", get(inbox::inbox))
         .route("/history", get(inbox::history))

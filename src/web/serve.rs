@@ -64,7 +64,11 @@ async fn take_turn(
     let Some(mut lock) = site.state().lock_page().map_err(io::Error::other)? else {
         return Ok(());
     };
-    let listeners = bind(site.port()).await?;
+    let Some(port) = site.address().local_port() else {
+        let sentence = "this page is not for this machine alone";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, sentence));
+    };
+    let listeners = bind(port).await?;
     lock.announce(&site.origin())?;
     on_serving();
     serve(site, listeners, closing, lock).await

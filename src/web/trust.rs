@@ -5,6 +5,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 
+use crate::core::principal::Principal;
 use crate::core::time::Timestamp;
 use crate::core::trust::{KeyKind, Purpose, Signer, SignerKey, TrustFile};
 use crate::web::answer::{Frame, page};
@@ -59,26 +60,31 @@ pub(super) async fn show(
         Ok(pinned) => (pinned, String::new()),
         Err(refusal) => (None, line(&refusal.message)),
     };
+    let you = site.person(&session);
     page(&TrustPage {
         frame: Frame::new("trust", &session),
         broken,
-        pinned: pinned.map(|trust| describe(&site, &trust)),
-        person: site.person().name().to_owned(),
+        pinned: pinned.map(|trust| describe(&site, &trust, &you)),
+        person: you.name().to_owned(),
         origin: site.origin(),
     })
 }
 
-fn describe(site: &Site, trust: &TrustFile) -> Pinned {
+fn describe(site: &Site, trust: &TrustFile, you: &Principal) -> Pinned {
     Pinned {
         version: trust.version,
         digest: trust.digest().to_string(),
         made: When::new(Timestamp::from_unix_ms(trust.created_ms)),
         admins: trust.admin_quorum,
-        signers: trust.signers.iter().map(|one| person(site, one)).collect(),
+        signers: trust
+            .signers
+            .iter()
+            .map(|one| person(site, one, you))
+            .collect(),
     }
 }
 
-fn person(site: &Site, signer: &Signer) -> Person {
+fn person(site: &Site, signer: &Signer, you: &Principal) -> Person {
     let purposes = signer.purposes.iter().map(|purpose| match purpose {
         Purpose::Approve => "approves requests",
         Purpose::BreakGlass => "may break the glass",
@@ -86,7 +92,7 @@ fn person(site: &Site, signer: &Signer) -> Person {
     });
     Person {
         name: line(&signer.name.to_string()),
-        you: signer.name == site.person(),
+        you: signer.name == *you,
         ended: signer.has_ended(site.now()) || !signer.has_begun(site.now()),
         groups: signer.groups.iter().map(|group| line(group)).collect(),
         purposes: purposes.collect(),

@@ -15,7 +15,6 @@ use crate::core::approval::{APPROVAL, Decision, SignedVerdict, Verdict};
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::Status;
-use crate::core::signer::Surface;
 use crate::core::trust::{KeyKind, SignerKey, TrustFile};
 use crate::core::work::Digest;
 use crate::web::answer::{json, malformed};
@@ -109,7 +108,7 @@ pub(super) async fn verdict(
             document: wish.document,
             request: shown.document.request,
             signer: wish.signer,
-            surface: Surface::OwnPage,
+            surface: site.surface(&trust),
             comment: (!comment.is_empty()).then(|| comment.to_owned()),
             at_ms: site.now().unix_ms(),
         };

@@ -45,7 +45,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "relay",
-        &["core", "ids", "wire", "reach", "store", "broker", "mcp"],
+        &[
+            "core", "ids", "wire", "reach", "store", "broker", "mcp", "web",
+        ],
     ),
     ("notify", &["core", "ids", "store"]),
     // The page of local mode stands on the state folder itself, and serves without any target.

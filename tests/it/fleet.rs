@@ -20,6 +20,7 @@ mod lost;
 mod metrics;
 mod oidc;
 mod openapi;
+mod page;
 mod polling;
 mod principals;
 mod rest;

@@ -1,11 +1,11 @@
 //! The web page, served by the built program.
 
-mod browser;
+pub(crate) mod browser;
 pub(crate) mod desk;
 mod guard;
 mod lock;
 mod pages;
 mod reviewing;
-mod rig;
+pub(crate) mod rig;
 mod story;
 mod whole;

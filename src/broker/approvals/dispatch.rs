@@ -115,7 +115,9 @@ async fn ready(
     let document = shown.document;
     caller.may(document.effect)?;
     let backing = backing(request)?;
-    let Values { params, salt } = shown.values.ok_or_else(|| standing(request))?;
+    let Values { params, salt } = shown
+        .values
+        .ok_or_else(|| standing(request, &broker.page))?;
     let work = document.work_with(params, salt);
     let grant = grant(broker, caller, (&document, &work), (request, &backing)).await?;
     Ok((grant, work, backing))

@@ -5,8 +5,8 @@ use crate::core::policy::Requirement;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::{Request, Status};
 
-/// What a model is told of a request that does not run now.
-pub fn standing(request: &Request) -> Refusal {
+/// What a model is told of a request that does not run now. `page` is where people decide.
+pub fn standing(request: &Request, page: &Page) -> Refusal {
     let id = request.id();
     let asked = request.asked();
     let comments = || {
@@ -26,9 +26,10 @@ pub fn standing(request: &Request) -> Refusal {
             ),
         )
         .hint(format!(
-            "tell the person: it needs {}; they run `secondkey approve {id}` or open {PAGE}/r/{id}. Then call \
+            "tell the person: it needs {}; they {}. Then call \
              `request` with action `wait` and this id: that runs it and gives its result. Do not send the statement again",
-            needs(&asked.requirements)
+            needs(&asked.requirements),
+            page.how(id)
         )),
         Status::Rejected => Refusal::new(
             Code::ApprovalRejected,
@@ -55,8 +56,50 @@ pub fn standing(request: &Request) -> Refusal {
     }
 }
 
-/// Where the page is.
-pub const PAGE: &str = "http://localhost:7321";
+/// Where people see what waits, and decide.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Page {
+    /// On this machine.
+    #[default]
+    Here,
+    /// On the relay's machine alone.
+    AtTheRelay,
+    /// At an origin of the relay's, for everybody.
+    Public(String),
+}
+
+impl Page {
+    /// The page of a request.
+    pub fn of(&self, id: &RequestId) -> String {
+        let origin = match self {
+            Self::Here | Self::AtTheRelay => "http://localhost:7321",
+            Self::Public(origin) => origin,
+        };
+        format!("{origin}/r/{id}")
+    }
+
+    /// Whether the browser of whoever asks can open it.
+    pub fn can_be_opened(&self) -> bool {
+        match self {
+            Self::Here | Self::Public(_) => true,
+            Self::AtTheRelay => false,
+        }
+    }
+
+    /// What people do about a request.
+    fn how(&self, id: &RequestId) -> String {
+        let page = self.of(id);
+        match self {
+            Self::Here => format!("run `secondkey approve {id}` or open {page}"),
+            Self::AtTheRelay => {
+                format!("run `secondkey approve {id}` with `--relay` and the relay's address")
+            }
+            Self::Public(origin) => {
+                format!("open {page} or run `secondkey approve {id} --relay {origin}`")
+            }
+        }
+    }
+}
 
 /// Such as "1 of dba, then 1 of owner".
 pub fn needs(requirements: &str) -> String {

@@ -92,6 +92,7 @@ impl Rig {
             policies: policies(policy),
             review: Settings::DEFAULT,
             capability_tools: crate::broker::CapabilityTools::Auto,
+            page: crate::broker::approvals::Page::Here,
             approval_wait: Duration::from_secs(1),
             principals: Arc::default(),
             turns: crate::broker::Turns::default(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 use crate::boot;
+use crate::broker::approvals::Page;
 use crate::broker::fleet::Fleet;
 use crate::cli::relay::Clock;
 use crate::config::{self, Flags, Surroundings};
@@ -15,6 +16,7 @@ use crate::core::refusal::{Code, Refusal};
 use crate::core::workspace::WorkspaceName;
 use crate::relay::{Open, Workspace};
 use crate::store::{Members, State, Workspaces};
+use crate::web::Address;
 
 /// How long a call waits for a person.
 const APPROVAL_WAIT: Duration = Duration::from_secs(45);
@@ -28,6 +30,8 @@ pub(super) struct Opening {
     pub(super) workspaces: Workspaces,
     /// The names that clients may ask for.
     pub(super) hosts: Vec<String>,
+    /// Where people's browsers come, if they may.
+    pub(super) page: Option<Address>,
     /// The time.
     pub(super) clock: Clock,
 }
@@ -79,9 +83,13 @@ impl Opening {
             (member.id, served)
         });
         let fleet = Arc::new(Fleet::new(state.clone(), known));
-        let broker = boot::hub((&state, &fleet), (policy, APPROVAL_WAIT), &self.clock)?;
+        let at = |address: &Address| Page::Public(address.origin().to_owned());
+        let page = self.page.as_ref().map_or(Page::AtTheRelay, at);
+        let settings = (policy, page, APPROVAL_WAIT);
+        let broker = boot::hub((&state, &fleet), settings, &self.clock)?;
         let parts = (state, members, serving);
-        Ok(Workspace::new(parts, fleet, (broker, self.hosts.clone())))
+        let faces = (self.hosts.clone(), self.page.as_ref());
+        Workspace::new(parts, fleet, broker, faces)
     }
 }
 

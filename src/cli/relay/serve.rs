@@ -22,6 +22,7 @@ use crate::core::workspace::WorkspaceName;
 use crate::reach::Reach;
 use crate::relay::{self, Certificates, Hall, Issuer, Relay, Tls};
 use crate::store::Workspaces;
+use crate::web::Address;
 
 pub(super) async fn run(args: ServeArgs, shared: Shared) -> Result<Exit, Failure> {
     if shared.workspace.is_some() {
@@ -116,10 +117,14 @@ async fn served(
     state.log().append(started).await.map_err(Refusal::from)?;
     let closing = CancellationToken::new();
     close_when_asked(closing.clone());
-    // Nobody sits in front of a relay's account; whoever has a shell on it can open the page.
-    let known = (state.clone(), ByTarget::new());
-    serve_page(known, ("", Level::Guarded), closing.child_token());
+    let page = args.page.as_deref().map(Address::public).transpose()?;
+    if page.is_none() {
+        // Nobody sits in front of a relay's account; whoever has a shell on it can open the page.
+        let known = (state.clone(), ByTarget::new());
+        serve_page(known, ("", Level::Guarded), closing.child_token());
+    }
     let opening = Opening {
+        page,
         workspaces: Workspaces::of(&root),
         hosts: hosts(address, args.hosts),
         clock: Arc::clone(&clock),

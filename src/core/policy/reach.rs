@@ -105,7 +105,7 @@ fn best_votes(trust: &TrustFile, now: Timestamp) -> Vec<Vote> {
 }
 
 /// The screen of the approver's own, where the key can be used on one.
-fn best_surface(trust: &TrustFile, key: &SignerKey) -> Surface {
+pub fn best_surface(trust: &TrustFile, key: &SignerKey) -> Surface {
     match &key.kind {
         KeyKind::Ssh => Surface::Terminal,
         KeyKind::Passkey { origins, .. } if origins.is_disjoint(&trust.origins.own) => {

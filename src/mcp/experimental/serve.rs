@@ -138,9 +138,8 @@ async fn called(
     let now = server.broker.clock.now();
     let (id, result) = match reply {
         Ok(Reply::Task(request, form)) => {
-            return Ok(
-                json!({"task": seen(&tasks::created(form, &request).task, "working", None)}),
-            );
+            let made = tasks::created(form, &request, &server.broker.page);
+            return Ok(json!({"task": seen(&made.task, "working", None)}));
         }
         Ok(Reply::Done(answer)) => {
             let id = answer.get("request").and_then(Value::as_str);
@@ -148,7 +147,10 @@ async fn called(
         }
         Ok(Reply::Opens(request)) => {
             let id = request.id().clone();
-            (Some(id), call::refused(&approvals::standing(&request)))
+            (
+                Some(id),
+                call::refused(&approvals::standing(&request, &server.broker.page)),
+            )
         }
         Err(refusal) => (None, call::refused(&refusal)),
     };

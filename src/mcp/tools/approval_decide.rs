@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::broker::approvals;
+use crate::broker::approvals::{self, Page};
 use crate::core::ids::RequestId;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::{Request, Status};
@@ -35,7 +35,7 @@ pub(super) async fn call(args: Args, context: Context<'_>) -> Result<Reply, Refu
     })?;
     let request = approvals::to_decide(context.broker, context.caller, &id).await?;
     if request.status() != Status::Pending {
-        return Reply::done(&Output::from(&request));
+        return Reply::done(&Output::new(&request, &context.broker.page));
     }
     let request = match context.abilities.opens {
         Opens::Answered if context.resumed.is_none() => return Ok(Reply::Opens(Box::new(request))),
@@ -45,14 +45,15 @@ pub(super) async fn call(args: Args, context: Context<'_>) -> Result<Reply, Refu
         Opens::Asked => {
             let waiting = decided(&context, &id);
             tokio::pin!(waiting);
-            match person::ask_while(context.protocol, &request, waiting.as_mut()).await {
+            let asked = (&request, &context.broker.page);
+            match person::ask_while(context.protocol, asked, waiting.as_mut()).await {
                 Met::Over(request) => request?,
                 Met::Answer { opened: true } => waiting.await?,
                 Met::Answer { opened: false } => request,
             }
         }
     };
-    Reply::done(&Output::from(&request))
+    Reply::done(&Output::new(&request, &context.broker.page))
 }
 
 /// The request once it is decided, or as it is when patience ends.
@@ -70,14 +71,14 @@ async fn decided(context: &Context<'_>, id: &RequestId) -> Result<Request, Refus
     }
 }
 
-impl From<&Request> for Output {
-    fn from(request: &Request) -> Self {
+impl Output {
+    fn new(request: &Request, page: &Page) -> Self {
         let waits = request.status() == Status::Pending;
         Self {
             request: request.id().as_str().to_owned(),
             status: request.status().as_str(),
             needs: waits.then(|| approvals::needs(&request.asked().requirements)),
-            page: person::page(request.id()),
+            page: page.of(request.id()),
         }
     }
 }

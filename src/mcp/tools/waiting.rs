@@ -49,7 +49,13 @@ pub(super) async fn wait(context: &Context<'_>, request: Request) -> Result<Wait
         return Ok(Waited::Opens(Box::new(request)));
     }
     tokio::pin!(settled);
-    match person::ask_while(context.protocol, &request, settled.as_mut()).await {
+    match person::ask_while(
+        context.protocol,
+        (&request, &context.broker.page),
+        settled.as_mut(),
+    )
+    .await
+    {
         Met::Over(answer) => answer.map(|answer| Waited::Ran(Box::new(answer))),
         // Opened or not: somebody else may look at it too.
         Met::Answer { .. } => settled.await.map(|answer| Waited::Ran(Box::new(answer))),

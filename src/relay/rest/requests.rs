@@ -199,7 +199,7 @@ async fn collect(call: Call, _: NoQuery, _: NoBody) -> Result<Done<Collected>, P
     let request = approvals::own(broker, caller, &id).await?;
     // Nobody waits here: `GET` with `wait` does.
     if !is_decided(&request) {
-        return Err(approvals::standing(&request).into());
+        return Err(approvals::standing(&request, &broker.page).into());
     }
     let settled = approvals::settle(broker, caller, &id, call.cancel.clone());
     let answer = Box::pin(settled).await?;

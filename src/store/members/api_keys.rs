@@ -188,14 +188,22 @@ impl Members {
                 let used = "update api_keys set used_ms = ?2 where id = ?1";
                 connection.execute(used, params![key.id, now])?;
             }
-            Ok(Some(Holder {
-                life: life(connection, &key.principal.to_string())?,
-                from: [key.from, workspace_from(connection)?],
-                id: key.id,
-                principal: key.principal,
-                roles: key.roles,
-                allowance: key.allowance,
-            }))
+            holding(connection, key).map(Some)
+        })
+        .await
+    }
+
+    /// The holder of a key of this id, if it counts now. Whoever asks has to know otherwise that its holder is there.
+    pub async fn holder_of(&self, id: &str) -> Result<Option<Holder>, Refusal> {
+        let id = id.to_owned();
+        self.with(move |members, connection| {
+            let found = connection
+                .prepare_cached(&format!("select {COLUMNS} from api_keys where id = ?1"))?
+                .query_row([&id], read)
+                .optional()?
+                .flatten();
+            let key = found.filter(|key| key.counts(members.now_ms()));
+            key.map(|key| holding(connection, key)).transpose()
         })
         .await
     }
@@ -271,6 +279,18 @@ fn all(connection: &Connection) -> rusqlite::Result<Vec<ApiKey>> {
         .into_iter()
         .flatten()
         .collect())
+}
+
+/// Who acts by a key that counts.
+fn holding(connection: &Connection, key: ApiKey) -> rusqlite::Result<Holder> {
+    Ok(Holder {
+        life: life(connection, &key.principal.to_string())?,
+        from: [key.from, workspace_from(connection)?],
+        id: key.id,
+        principal: key.principal,
+        roles: key.roles,
+        allowance: key.allowance,
+    })
 }
 
 /// A row; nothing where somebody has put in what is no principal.

@@ -60,7 +60,13 @@ impl Fleet {
 
     /// The same, with a relay that is started with this besides.
     pub(super) async fn start_with(besides: &[&str]) -> Self {
+        Self::start_at(0, besides).await
+    }
+
+    /// The same at a port that was chosen.
+    pub(super) async fn start_at(port: u16, besides: &[&str]) -> Self {
         let mut fleet = Self::alone();
+        fleet.port = port;
         fleet.besides = besides.iter().map(ToString::to_string).collect();
         for name in ["relay", "agent"] {
             let state = State::open(&fleet.path(name), Arc::new(SystemClock)).unwrap();
