@@ -32,6 +32,7 @@ mod servers;
 mod setup;
 mod slow;
 mod strangers;
+mod tls;
 mod tokens;
 mod vectors;
 mod work;

@@ -27,7 +27,7 @@ subjectAltName = DNS:localhost
 ";
 
 /// A certificate for `localhost` that only its holder has signed, and its key: `NAME.pem`, `NAME.key`.
-fn make(folder: &Path, name: &str) -> bool {
+pub(super) fn make(folder: &Path, name: &str) -> bool {
     std::fs::write(folder.join("request.cnf"), REQUEST).unwrap();
     let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
     let made = Command::new("openssl")
