@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod level;
 pub mod life;
 pub mod limits;
+pub mod mode;
 pub mod notice;
 pub mod oidc;
 pub mod policy;

@@ -55,6 +55,7 @@ pub use workspaces::Workspaces;
 use crate::core::audit::{Draft, EventKind};
 use crate::core::checks::Checks;
 use crate::core::ids::{AgentId, RequestId};
+use crate::core::mode::Mode;
 use crate::core::time::{Clock, Timestamp};
 use crate::core::trust::{SignedTrust, TrustError, TrustFile};
 use crate::core::work::{Digest, Salt};
@@ -125,6 +126,16 @@ impl State {
     /// The trust file that is pinned in a folder, which is not opened, nor made if there is none.
     pub fn trust_in(path: &Path) -> Result<Option<Arc<TrustFile>>, PinnedError> {
         TrustChain::new(&Folder::at(path), Checks::all()).now()
+    }
+
+    /// How the folder is used, which is not opened: by a relay, by an agent that has joined one, or on this machine alone.
+    pub fn mode_of(path: &Path) -> Mode {
+        let folder = Folder::at(path);
+        if folder.members().exists() || folder.relay_pin().exists() {
+            Mode::Fleet
+        } else {
+            Mode::Local
+        }
     }
 
     /// How many requests wait for people in a folder, which is not opened; there is one if

@@ -17,6 +17,7 @@ use crate::core::approval::Document;
 use crate::core::approval::{Backing, Purpose};
 use crate::core::capability::Offer;
 use crate::core::ids::{AgentId, HandleId};
+use crate::core::mode::Mode;
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::schema::{TableDescription, TableSummary};
@@ -56,6 +57,14 @@ pub enum Lane {
 pub(super) struct Slot(#[expect(dead_code, reason = "held for its drop")] Option<fleet::Slot>);
 
 impl Link {
+    /// How it is set up.
+    pub fn mode(&self) -> Mode {
+        match self {
+            Self::Here { .. } => Mode::Local,
+            Self::Dialed(_) => Mode::Fleet,
+        }
+    }
+
     /// An executor in this process.
     pub fn here(agent: Arc<Agent>, targets: impl IntoIterator<Item = Target>) -> Self {
         Self::Here {

@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::path::Path;
 
 use crate::clock::SystemClock;
+use crate::core::mode::Mode;
 use crate::core::time::Clock as _;
 use crate::exec::Check;
 use crate::store::{State, open_reviews};
@@ -36,7 +37,16 @@ pub(super) fn examine(folder: &Path) -> Vec<Check> {
     checks.extend(private(folder));
     checks.extend(reviews(folder));
     checks.extend(waiting(folder));
+    checks.push(mode(folder));
     checks
+}
+
+/// In which of the modes of `docs/deploy.md` it is used.
+fn mode(folder: &Path) -> Check {
+    Check::good(match State::mode_of(folder) {
+        Mode::Local => "mode: local",
+        Mode::Fleet => "mode: fleet, by a relay or an agent that has joined one",
+    })
 }
 
 /// How many requests wait for people.

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::broker::{health, requests};
+use crate::core::mode::Mode;
 use crate::core::policy::Standing;
 use crate::core::refusal::Refusal;
 use crate::core::target::Target;
@@ -25,7 +26,12 @@ pub(super) struct Whoami {
     #[schemars(skip)]
     waiting: u64,
     workspace: String,
-    level: &'static str,
+    #[schemars(skip)]
+    mode: &'static str,
+    /// Of a relay nobody can say it for all agents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    level: Option<&'static str>,
     #[serde(skip_serializing_if = "is_none")]
     // Not in the schema, which every model pays for and which allows more fields than it names.
     #[schemars(skip)]
@@ -43,6 +49,7 @@ struct TargetFacts {
 }
 
 pub(super) async fn call(context: &Context<'_>) -> Result<Whoami, Refusal> {
+    let mode = context.broker.link.mode();
     let principal = &context.caller.principal;
     let Standing { roles, groups } = context.broker.standing(context.caller);
     let waiting = requests::waiting(&context.broker.state, Some(principal)).await?;
@@ -58,7 +65,8 @@ pub(super) async fn call(context: &Context<'_>) -> Result<Whoami, Refusal> {
         groups,
         waiting,
         workspace: context.broker.state.log().workspace().to_owned(),
-        level: context.level.as_str(),
+        level: (mode == Mode::Local).then(|| context.level.as_str()),
+        mode: mode.as_str(),
         open_reviews: health::open_reviews(context.broker).await,
         targets: context.broker.link.targets().iter().map(facts).collect(),
     })

@@ -98,7 +98,9 @@ async fn a_client_finds_the_same_tools_and_a_change_runs_once_on_its_signature()
         let read = sql(&mut client, COUNT).await;
         assert_eq!(content(&read)["rows"], json!([[2]]), "{era:?}");
         let who = client.call("whoami", &json!({})).await;
-        assert_eq!(content(&who["result"])["principal"], "ai:ada/raw", "{who}");
+        let who = content(&who["result"]);
+        assert_eq!(who["principal"], "ai:ada/raw", "{who}");
+        assert_eq!((&who["mode"], who.get("level")), (&json!("fleet"), None));
 
         let change = json!({"sql": UPDATE, "params": [price, "lamp"]});
         let change = client.call_soon("sql_execute", &change).await;
