@@ -17,6 +17,7 @@ mod open_url;
 mod os_user;
 mod principals;
 mod problem;
+mod relay;
 mod secret;
 mod surroundings;
 mod written;
@@ -33,6 +34,7 @@ pub use oidc::Oidc;
 pub use open_url::{OpenUrl, OpenUrlKind, open_urls};
 pub use os_user::user_id;
 pub use problem::{Place, Problem, Problems};
+pub use relay::{RelayConfig, TEMPLATE as RELAY_TEMPLATE};
 pub use surroundings::{Environment, Surroundings};
 
 use crate::core::account::Account;
@@ -50,7 +52,7 @@ use meant::Reading;
 use written::{Written, WrittenTarget};
 
 /// The name of a configuration file that is found without being named.
-const FILE_NAME: &str = "secondkey.toml";
+pub const FILE_NAME: &str = "secondkey.toml";
 
 /// The flags that all commands share, as the command line gave them.
 #[derive(Clone, Debug, Default)]
@@ -297,6 +299,27 @@ pub fn load_oidc(flags: &Flags, around: &Surroundings) -> Result<Option<Oidc>, P
         Some(found)
     });
     problems.unless_any(Some(found))
+}
+
+/// Reads only how a relay serves.
+pub fn load_relay(flags: &Flags, around: &Surroundings) -> Result<RelayConfig, Problems> {
+    let mut problems = Problems::default();
+    let file = config_file(flags, around, &mut problems);
+    let found = file.as_ref().and_then(|file| {
+        let source = Source::read(&file.path, file.shown.clone());
+        let source = source.map_err(|problem| problems.add(problem)).ok()?;
+        let mut found = relay::from_file(&source, &mut problems)?;
+        let folder = file.path.parent().unwrap_or(Path::new("."));
+        let beside = |(certificate, key)| (folder.join(certificate), folder.join(key));
+        found.tls = found.tls.map(beside);
+        Some(found)
+    });
+    problems.unless_any(Some(found.unwrap_or_default()))
+}
+
+/// Whether a configuration file is named, by the flag or by the variable.
+pub fn is_named(flags: &Flags, around: &Surroundings) -> bool {
+    flags.config.is_some() || around.environment.text("SECONDKEY_CONFIG").is_some()
 }
 
 /// A configuration file, and its name as the user would write it.

@@ -7,6 +7,8 @@ mod principals;
 mod serve;
 mod workspaces;
 
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::cli::place::{Place, person};
 use crate::cli::{Exit, Failure, Shared, output, table};
+use crate::config::{self, Flags, Home, Surroundings};
 use crate::core::ids::AgentId;
 use crate::core::notice::Network;
 use crate::core::principal::{Principal, PrincipalKind};
@@ -42,6 +45,8 @@ Examples:
 ///
 /// Decides, keeps requests, signs execution tokens. It holds no database credential and opens no
 /// connection to a database; each agent verifies and judges everything again.
+///
+/// What the flags below say can stand in the `secondkey.toml` that `secondkey relay init` puts into the state folder, too.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(super) struct RelayArgs {
@@ -54,9 +59,9 @@ pub(super) struct RelayArgs {
 /// How to serve.
 #[derive(Args, Debug)]
 struct ServeArgs {
-    /// Listen here; port 0 takes any free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7330")]
-    listen: SocketAddr,
+    /// Listen here; port 0 takes any free one [default: 127.0.0.1:7330]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
     /// A name under which clients reach it, besides this machine's own. Repeatable
     #[arg(long = "host", value_name = "NAME[:PORT]")]
     hosts: Vec<String>,
@@ -77,9 +82,9 @@ struct ServeArgs {
     /// Believe these addresses when they say in `X-Forwarded-For` where a client is: your proxy's. Repeatable
     #[arg(long = "trusted-proxy", value_name = "CIDR")]
     trusted_proxies: Vec<Network>,
-    /// Connections from one address at the same time, but for trusted proxies
-    #[arg(long, value_name = "N", default_value_t = 2_048, value_parser = clap::value_parser!(u32).range(1..=4_096))]
-    connections_per_address: u32,
+    /// Connections from one address at the same time, but for trusted proxies [default: 2048]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    connections_per_address: Option<u32>,
     /// Serve numbers for Prometheus at `/metrics` here, without a key: on this machine alone, unless
     /// `--metrics-on-the-network` is given
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -228,6 +233,11 @@ async fn init(shared: Shared) -> Result<Exit, Failure> {
         let hint = "make a further one with `secondkey relay workspaces create`";
         return Err(Failure::Misused(refusal.hint(hint)));
     }
+    let flags = Flags {
+        state: shared.state.clone(),
+        ..Flags::default()
+    };
+    let folder = Home::find(&flags, &Surroundings::of_process())?.state_dir;
     let place = Place::open_or_make(shared)?;
     if Members::exist(&place.state) {
         place.state.close().await.map_err(Refusal::from)?;
@@ -239,12 +249,20 @@ async fn init(shared: Shared) -> Result<Exit, Failure> {
             .hint("make further keys with `secondkey relay keys create`"),
         ));
     }
+    let config = folder.join(config::FILE_NAME);
     let desk = Desk::of(place)?;
     let key = first_key(&desk.members, &desk.by).await;
     let key = desk.close(key).await?;
+    // One that somebody has put there already is theirs.
+    match File::create_new(&config) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        made => made?.write_all(config::RELAY_TEMPLATE.as_bytes())?,
+    }
     output::say(&format!(
         "The relay is made. {key}\n\
-         Next: `secondkey relay join-token` for an agent, `secondkey relay keys create` for a client, then `secondkey relay`."
+         How it serves can be written into `{}`.\n\
+         Next: `secondkey relay join-token` for an agent, `secondkey relay keys create` for a client, then `secondkey relay`.",
+        config.display()
     ))?;
     Ok(Exit::Done)
 }

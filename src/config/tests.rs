@@ -299,7 +299,7 @@ fn all_problems_of_a_file_are_reported_at_once() {
     assert!(!problems.contains("hunter2"));
     assert_snapshot!(problems, @r#"
     secondkey.toml:1:1: unknown key `verbose`
-      hint: the keys here are `agent`, `agent_policy`, `approval_wait`, `capability_tools`, `limits`, `notify`, `oidc`, `policy`, `principals`, `review`, `targets`
+      hint: the keys here are `agent`, `agent_policy`, `approval_wait`, `capability_tools`, `limits`, `notify`, `oidc`, `policy`, `principals`, `relay`, `review`, `targets`
     secondkey.toml:3:8: `20000` is not a number of rows from 1 to 10000, such as `500`
     secondkey.toml:4:1: unknown key `limits.byte`
       hint: the keys here are `rows`, `bytes`, `time`
@@ -344,7 +344,7 @@ fn all_problems_of_all_sources_are_reported_at_once() {
     assert!(!problems.contains("hunter2"));
     assert_snapshot!(problems, @r"
     secondkey.toml:1:2: unknown key `target`
-      hint: the keys here are `agent`, `agent_policy`, `approval_wait`, `capability_tools`, `limits`, `notify`, `oidc`, `policy`, `principals`, `review`, `targets`
+      hint: the keys here are `agent`, `agent_policy`, `approval_wait`, `capability_tools`, `limits`, `notify`, `oidc`, `policy`, `principals`, `relay`, `review`, `targets`
     SECONDKEY_LOG: this is not a log filter
       hint: write a level (`error`, `warn`, `info`, `debug`, `trace`) or `secondkey=debug,warn`
     SECONDKEY_LOG_FORMAT: this is not a log format

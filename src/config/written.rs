@@ -120,6 +120,7 @@ pub(super) fn from_file(source: &Source, problems: &mut Problems) -> Written {
         "oidc",
         "policy",
         "principals",
+        "relay",
         "review",
         "targets",
     ];

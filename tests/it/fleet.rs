@@ -7,6 +7,7 @@ mod backup;
 mod bridge;
 mod capabilities;
 mod certificates;
+mod configured;
 mod fair;
 mod faults;
 mod herd;

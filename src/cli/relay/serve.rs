@@ -1,7 +1,7 @@
 //! Serving.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,9 +14,10 @@ use crate::cli::relay::opening::Opening;
 use crate::cli::relay::{Clock, Desk, ServeArgs};
 use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::clock::SystemClock;
-use crate::config::{self, Home, Oidc, Surroundings};
+use crate::config::{self, Home, Oidc, RelayConfig, Surroundings};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::level::Level;
+use crate::core::notice::Network;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::workspace::WorkspaceName;
 use crate::reach::Reach;
@@ -24,16 +25,28 @@ use crate::relay::{self, Certificates, Hall, Issuer, Relay, Tls};
 use crate::store::Workspaces;
 use crate::web::Address;
 
+/// Where a relay listens if nobody says so: on this machine alone.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7330);
+/// Connections from one address, if nobody says so.
+const CONNECTIONS: u32 = 2_048;
+
 pub(super) async fn run(args: ServeArgs, shared: Shared) -> Result<Exit, Failure> {
     if shared.workspace.is_some() {
         let sentence = "a relay serves all of its workspaces";
         let refusal = Refusal::new(Code::InvalidArgument, sentence);
         return Err(Failure::Misused(refusal.hint("leave out `--workspace`")));
     }
+    let around = Surroundings::of_process();
+    let mut flags = shared.into_flags(Databases::default());
+    let own = Home::find(&flags, &around)?
+        .state_dir
+        .join(config::FILE_NAME);
+    if !config::is_named(&flags, &around) && own.exists() {
+        flags.config = Some(own);
+    }
+    let args = Serving::of(args, config::load_relay(&flags, &around)?);
     refuse_plain(&args)?;
     refuse_open_numbers(&args)?;
-    let around = Surroundings::of_process();
-    let flags = shared.into_flags(Databases::default());
     let [policy, _] = config::load_policies(&flags, &around)?;
     let issuer = config::load_oidc(&flags, &around)?.map(issuer);
     let root = Home::find(&flags, &around)?.state_dir;
@@ -50,10 +63,52 @@ pub(super) async fn run(args: ServeArgs, shared: Shared) -> Result<Exit, Failure
     Ok(Exit::Done)
 }
 
+/// How it serves, by the flags, else by the file.
+struct Serving {
+    listen: SocketAddr,
+    hosts: Vec<String>,
+    page: Option<String>,
+    tls: Option<(PathBuf, PathBuf)>,
+    plain_http_on_the_network: bool,
+    trusted_proxies: Vec<Network>,
+    connections_per_address: u32,
+    metrics: Option<SocketAddr>,
+    metrics_on_the_network: bool,
+}
+
+impl Serving {
+    fn of(args: ServeArgs, file: RelayConfig) -> Self {
+        // A list that is said by flags stands for that of the file, and not beside it.
+        let list = |flags: Vec<String>, file| if flags.is_empty() { file } else { flags };
+        let tls = args.tls_certificate.zip(args.tls_key);
+        // Whoever asks for the clear by a flag means it, whatever the file has.
+        let tls = tls.or(file.tls.filter(|_| !args.plain_http_on_the_network));
+        Self {
+            listen: args.listen.or(file.listen).unwrap_or(LISTEN),
+            hosts: list(args.hosts, file.hosts),
+            page: args.page.or(file.page),
+            tls,
+            plain_http_on_the_network: args.plain_http_on_the_network
+                || file.plain_http_on_the_network,
+            trusted_proxies: if args.trusted_proxies.is_empty() {
+                file.trusted_proxies
+            } else {
+                args.trusted_proxies
+            },
+            connections_per_address: args
+                .connections_per_address
+                .or(file.connections_per_address)
+                .unwrap_or(CONNECTIONS),
+            metrics: args.metrics.or(file.metrics),
+            metrics_on_the_network: args.metrics_on_the_network || file.metrics_on_the_network,
+        }
+    }
+}
+
 /// What is said in the clear where others can listen has to be asked for in so many words.
-fn refuse_plain(args: &ServeArgs) -> Result<(), Failure> {
+fn refuse_plain(args: &Serving) -> Result<(), Failure> {
     let ip = args.listen.ip();
-    if args.tls_certificate.is_some() || ip.is_loopback() || args.plain_http_on_the_network {
+    if args.tls.is_some() || ip.is_loopback() || args.plain_http_on_the_network {
         return Ok(());
     }
     let sentence = format!("{ip} is reached by others, and there is no TLS");
@@ -65,7 +120,7 @@ fn refuse_plain(args: &ServeArgs) -> Result<(), Failure> {
 }
 
 /// Numbers are given to whoever asks for them.
-fn refuse_open_numbers(args: &ServeArgs) -> Result<(), Failure> {
+fn refuse_open_numbers(args: &Serving) -> Result<(), Failure> {
     let Some(at) = args.metrics else {
         return Ok(());
     };
@@ -93,13 +148,11 @@ fn issuer(oidc: Oidc) -> Issuer {
 
 async fn served(
     desk: &Desk,
-    args: ServeArgs,
+    args: Serving,
     (root, policy, issuer): (PathBuf, Option<PathBuf>, Option<Issuer>),
 ) -> Result<(), Failure> {
-    let tls = match (args.tls_certificate, args.tls_key) {
-        (Some(certificate), Some(key)) => Some(Certificates::open(Tls { certificate, key })?),
-        _ => None,
-    };
+    let tls = args.tls.map(|(certificate, key)| Tls { certificate, key });
+    let tls = tls.map(Certificates::open).transpose()?;
     let state = &desk.place.state;
     let clock: Clock = Arc::new(SystemClock);
     let listener = TcpListener::bind(args.listen).await;

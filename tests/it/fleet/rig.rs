@@ -149,7 +149,16 @@ impl Fleet {
 
     pub(super) fn start_relay(&mut self) {
         let listen = format!("127.0.0.1:{}", self.port);
-        let mut command = self.command(&["relay", "--listen", &listen], "relay");
+        self.begin_relay(&["relay", "--listen", &listen]);
+    }
+
+    /// The relay, where its configuration says.
+    pub(super) fn start_by_its_file(&mut self) {
+        self.begin_relay(&["relay"]);
+    }
+
+    fn begin_relay(&mut self, arguments: &[&str]) {
+        let mut command = self.command(arguments, "relay");
         command.args(&self.besides);
         let (child, said) = begun(command.stdout(Stdio::piped()));
         self.relay = Some(Running(child));
