@@ -44,6 +44,8 @@ use approvals::Page;
 pub use link::{Lane, Link};
 pub use turns::Turns;
 
+pub use crate::store::Sessions;
+
 /// The deciding part: in local mode inside `secondkey mcp`.
 #[derive(Debug)]
 pub struct Broker {
@@ -187,6 +189,11 @@ impl Caller {
 }
 
 impl Broker {
+    /// How the sessions of clients began, for those that go on at another process.
+    pub fn sessions(&self) -> Sessions {
+        self.state.sessions()
+    }
+
     /// The target of a call: the one named, or the only one there is.
     pub fn target(&self, name: Option<&str>) -> Result<Arc<Target>, Refusal> {
         let targets = self.link.targets();

@@ -20,6 +20,7 @@ pub mod exec;
 pub mod ids;
 pub mod mcp;
 pub mod notify;
+pub mod pg;
 pub mod policies;
 pub mod reach;
 pub mod relay;

@@ -12,6 +12,7 @@ pub mod serve;
 pub mod tools;
 
 mod experimental;
+mod kept;
 mod person;
 mod stdio;
 mod tally;

@@ -18,6 +18,7 @@ mod listen;
 mod metrics;
 mod page;
 mod patient;
+mod peers;
 mod people;
 mod polls;
 mod rest;
@@ -29,6 +30,7 @@ pub use certificates::{Certificates, Tls};
 pub use hall::{Hall, Open};
 pub use issuer::Issuer;
 pub use listen::serve;
+pub use peers::Cluster;
 pub use workspace::Workspace;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@
 //! page/         codes that let a browser in, proposals of keys
 //! trust/        the pinned trust files, each version signed by the one before it
 //! members.db    who may come to a relay (SQLite): API keys, agents
+//! store         the URL of the server (PostgreSQL) that has these databases' tables instead, where it is there
 //! relay.pin     the key of the relay that an agent has joined
 //! workspace     whose this folder is, where it is a relay's further workspace
 //! workspaces/   the further workspaces of a relay, each a state folder
@@ -20,6 +21,7 @@
 pub mod audit_cache;
 pub mod backup;
 pub mod error;
+pub mod handles;
 pub mod keys;
 pub mod log;
 pub mod members;
@@ -28,20 +30,27 @@ pub mod page;
 pub mod remembered;
 pub mod reports;
 pub mod requests;
+pub mod sessions;
+pub mod shared;
 pub mod trust;
 pub mod workspaces;
 
 mod database;
+#[cfg(test)]
+mod elsewhere;
 mod folder;
 mod heads;
 mod outside;
 mod pin;
+mod shelf;
+mod sql;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use error::{BeginError, StoreError};
+pub use handles::Handles;
 pub use keys::{KeyKind, TokenKeys};
 pub use log::{Dispatched, Filter, Log, Past, PastEnd, Sealed, Start};
 pub use members::Members;
@@ -49,6 +58,7 @@ pub use notices::Notices;
 pub use remembered::Memory;
 pub use reports::Reports;
 pub use requests::{RequestError, Requests, open_reviews};
+pub use sessions::Sessions;
 pub use trust::PinnedError;
 pub use workspaces::Workspaces;
 
@@ -59,11 +69,13 @@ use crate::core::mode::Mode;
 use crate::core::time::{Clock, Timestamp};
 use crate::core::trust::{SignedTrust, TrustError, TrustFile};
 use crate::core::work::{Digest, Salt};
+use database::Database;
 use folder::Folder;
 use keys::TokenKeyring;
 use log::{Keeper, Place, Writer};
 use requests::row;
 use requests::values::ValuesKey;
+use shelf::Shelf;
 use trust::TrustChain;
 
 /// What is checked of what lies in a state folder; outside of tests there is no other value than
@@ -103,7 +115,9 @@ struct Inner {
     notices: Notices,
     reports: Reports,
     memory: Memory,
+    database: Database,
     trust: TrustChain,
+    shelf: Shelf,
     before: pin::Before,
 }
 
@@ -120,18 +134,21 @@ impl fmt::Debug for State {
 impl State {
     /// Whether there is a state folder with a log in it.
     pub fn exists(path: &Path) -> bool {
-        Folder::at(path).database().exists()
+        Folder::at(path).has_database()
     }
 
     /// The trust file that is pinned in a folder, which is not opened, nor made if there is none.
     pub fn trust_in(path: &Path) -> Result<Option<Arc<TrustFile>>, PinnedError> {
-        TrustChain::new(&Folder::at(path), Checks::all()).now()
+        let database = Folder::at(path).database()?;
+        TrustChain::new(Shelf::of(path, &database), Checks::all()).now()
     }
 
     /// How the folder is used, which is not opened: by a relay, by an agent that has joined one, or on this machine alone.
     pub fn mode_of(path: &Path) -> Mode {
         let folder = Folder::at(path);
-        if folder.members().exists() || folder.relay_pin().exists() {
+        if folder.is_shared() {
+            Mode::Cluster
+        } else if folder.has_members() || folder.relay_pin().exists() {
             Mode::Fleet
         } else {
             Mode::Local
@@ -142,7 +159,7 @@ impl State {
     /// [`State::exists`] says so.
     pub fn waiting_in(path: &Path, now: Timestamp) -> Result<u64, StoreError> {
         let workspace = workspaces::name_in(path)?;
-        requests::waiting_in(&Folder::at(path).database(), workspace.as_str(), now)
+        requests::waiting_in(&Folder::at(path).database()?, workspace.as_str(), now)
     }
 
     /// Opens a state folder, and makes it with all that belongs in it if there is none.
@@ -161,30 +178,28 @@ impl State {
         let workspace = workspaces::name_in(path)?;
         let lock = folder.lock()?;
         let now = clock.now();
-        let database = folder.database();
-        // SQLite gives its other files the permissions of this one.
-        folder::create_private(&database, b"")?;
-        let mut connection = database::connect(&database)?;
-        database::migrate(&mut connection, now)?;
-        let made = keys::prepare(&folder, now)?;
+        let database = folder.database()?;
+        let (connection, made) = Self::prepare(&folder, &database, now)?;
         let agent = keys::agent_id(&folder, now)?;
         let commitment_secret = keys::commitment_secret(&folder)?;
         let values_key = ValuesKey::new(&keys::values_secret(&folder)?)?;
         drop(lock);
 
+        let shelf = Shelf::of(path, &database);
         let birth = database::birth(&connection, &database)?;
         let overdue = database::patiently(|| row::overdue(&connection, now, 1))
-            .map_err(|error| StoreError::sqlite("read the requests", &error))?;
+            .map_err(|error| StoreError::sql("read the requests", &error))?;
         let writer = Writer {
             connection,
             workspace: workspace.to_string(),
             birth,
-            place: Place::new(&folder)?,
+            place: Place::new(&folder, &database)?,
             clock: Arc::clone(&clock),
             records: records.clone(),
         };
-        let keeper = Keeper::new(folder.clone(), workspace.as_str(), Arc::clone(&clock));
-        let log = Log::start(writer, keeper, folder.clone())?;
+        let known = (folder.clone(), database.clone());
+        let keeper = Keeper::new(known.clone(), workspace.as_str(), Arc::clone(&clock));
+        let log = Log::start(writer, keeper, known)?;
         for (kind, id) in made {
             log.append_soon(
                 Draft::new(now, EventKind::KeyCreated)
@@ -193,9 +208,7 @@ impl State {
             );
         }
         let notices = Notices::new(log.door(), database.clone(), Arc::clone(&clock));
-        let reports = Reports::new(database.clone());
-        let memory = Memory::new(database.clone());
-        let place = (database, workspace.to_string());
+        let place = (database.clone(), workspace.to_string());
         let requests = Requests::new(log.door(), place, Arc::clone(&clock), (values_key, records));
         if !overdue.is_empty() {
             requests.sweep();
@@ -203,7 +216,11 @@ impl State {
         let token_keys = TokenKeyring::new(folder.clone(), agent.clone(), Arc::clone(&clock));
         Ok(Self {
             inner: Arc::new(Inner {
-                trust: TrustChain::new(&folder, trust),
+                trust: TrustChain::new(shelf.clone(), trust),
+                reports: Reports::new(database.clone()),
+                memory: Memory::new(database.clone()),
+                database,
+                shelf,
                 folder,
                 clock,
                 agent,
@@ -212,11 +229,26 @@ impl State {
                 log,
                 requests,
                 notices,
-                reports,
-                memory,
                 before: pin::Before::default(),
             }),
         })
+    }
+
+    /// Makes the tables and keys that are missing. The caller holds the folder's lock. Gives the keys that were made.
+    fn prepare(
+        folder: &Folder,
+        database: &Database,
+        now: Timestamp,
+    ) -> Result<(sql::Connection, Vec<(KeyKind, String)>), StoreError> {
+        if let Some(file) = database.file() {
+            // SQLite gives its other files the permissions of this one.
+            folder::create_private(file, b"")?;
+        }
+        let connection = database::migrate(database, &database::STATE, now)?;
+        shared::needs_keys(&connection, folder, database)?;
+        let made = keys::prepare(folder, now)?;
+        shared::same_keys(&connection, folder, database)?;
+        Ok((connection, made))
     }
 
     /// The audit log and the journal.
@@ -237,6 +269,22 @@ impl State {
     /// The runs whose ends are still to be said to a relay.
     pub fn reports(&self) -> &Reports {
         &self.inner.reports
+    }
+
+    /// Where the rows behind page handles are.
+    pub fn handles(&self) -> Handles {
+        Handles {
+            database: self.inner.database.clone(),
+            now: self.now(),
+        }
+    }
+
+    /// How the sessions of MCP clients began.
+    pub fn sessions(&self) -> Sessions {
+        Sessions {
+            database: self.inner.database.clone(),
+            now: self.now(),
+        }
     }
 
     /// What is remembered of the capabilities of each target.
@@ -316,6 +364,10 @@ impl State {
         let salt = Digest::of(&[secret, request.as_str().as_bytes()]);
         let [salt @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *salt.as_bytes();
         salt
+    }
+
+    fn shelf(&self) -> &Shelf {
+        &self.inner.shelf
     }
 
     fn folder(&self) -> &Folder {

@@ -4,6 +4,7 @@
 //! put to it. A token is signed once its agent has a free slot, so that waiting does not age it.
 
 mod asking;
+mod away;
 mod listing;
 mod run;
 mod slots;
@@ -20,16 +21,19 @@ use tokio_util::sync::CancellationToken;
 use crate::core::capability::Offer;
 use crate::core::handshake::Hex32;
 use crate::core::ids::{AgentId, HandleId};
+use crate::core::mode::Mode;
 use crate::core::principal::Principal;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::target::Target;
 use crate::store::State;
 use crate::wire::Answer;
 use crate::wire::fleet::{FromRelay, MOST_OFFERS, MOST_TARGETS, Reply, Served};
-use run::Run;
+use away::Away;
 use slots::{PATIENCE as FOR_ROOM, Slots};
 
-pub use slots::Slot;
+pub use asking::Room;
+pub use away::{Peer, Present, Pulse, Told};
+pub use run::Run;
 
 /// How long a call waits for an agent that is known and not there: it may be on its way back.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,6 +53,7 @@ pub struct Fleet {
     state: State,
     inside: Mutex<Inside>,
     news: Notify,
+    connections: AtomicU64,
     /// Counts the changes of what is offered anywhere.
     changes: watch::Sender<u64>,
 }
@@ -67,21 +72,36 @@ struct Handles {
     order: VecDeque<HandleId>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Known {
     targets: Vec<Arc<Target>>,
     connected: Option<Arc<Connected>>,
+    /// The same through other relays, by their ids.
+    away: BTreeMap<String, Arc<Connected>>,
+}
+
+impl Known {
+    /// Every way to it, its own connection before those through other relays.
+    fn ways(&self) -> impl Iterator<Item = &Arc<Connected>> {
+        self.connected.iter().chain(self.away.values())
+    }
+
+    /// The best of those by which it takes work.
+    fn way(&self) -> Option<&Arc<Connected>> {
+        self.ways().find(|connected| connected.takes_work())
+    }
 }
 
 /// One agent that is there.
 #[derive(Debug)]
 pub struct Connected {
+    /// Which of its connections, as the relay counts them that has it.
+    connection: u64,
     id: AgentId,
     /// Its public key.
     key: Hex32,
     state: State,
-    out: mpsc::Sender<FromRelay>,
-    slots: Arc<Slots>,
+    way: Way,
     /// What it serves, as it says.
     targets: Vec<Arc<Target>>,
     calls: Mutex<HashMap<u64, Waiting>>,
@@ -100,11 +120,25 @@ pub struct Connected {
     pub gone: CancellationToken,
 }
 
+/// How an agent is reached.
+#[derive(Debug)]
+enum Way {
+    /// By its own connection to this process.
+    Here {
+        out: mpsc::Sender<FromRelay>,
+        slots: Arc<Slots>,
+    },
+    /// Through another relay, to which it has dialed in.
+    Away(Away),
+}
+
 /// Somebody who waits for an answer.
 #[derive(Debug)]
 struct Waiting {
     answer: oneshot::Sender<Answer<Reply>>,
     run: Option<Run>,
+    /// Fires when it is to end that was asked of another relay.
+    cancel: CancellationToken,
 }
 
 /// How an agent is that is there.
@@ -126,6 +160,7 @@ impl Fleet {
             let known = Known {
                 targets: targets.collect(),
                 connected: None,
+                away: BTreeMap::new(),
             };
             (agent, known)
         });
@@ -138,6 +173,7 @@ impl Fleet {
             state,
             inside: Mutex::new(inside),
             news: Notify::new(),
+            connections: AtomicU64::new(1),
             changes: watch::Sender::new(0),
         }
     }
@@ -155,11 +191,14 @@ impl Fleet {
         let targets: Vec<_> = served.into_iter().map(Target::from).map(Arc::new).collect();
         let slots = slots.clamp(1, MOST_SLOTS) as usize;
         let connected = Arc::new(Connected {
+            connection: self.connections.fetch_add(1, Ordering::Relaxed),
             id: id.clone(),
             key,
             state: self.state.clone(),
-            out,
-            slots: Arc::new(Slots::new(slots, targets.len(), FOR_ROOM)),
+            way: Way::Here {
+                out,
+                slots: Arc::new(Slots::new(slots, targets.len(), FOR_ROOM)),
+            },
             targets: targets.clone(),
             calls: Mutex::default(),
             next: AtomicU64::new(1),
@@ -174,15 +213,9 @@ impl Fleet {
         for target in &targets {
             inside.check_same(id, target)?;
         }
-        let known = Known {
-            targets,
-            connected: Some(Arc::clone(&connected)),
-        };
-        if let Some(Known {
-            connected: Some(before),
-            ..
-        }) = inside.agents.insert(id.clone(), known)
-        {
+        let known = inside.agents.entry(id.clone()).or_default();
+        known.targets = targets;
+        if let Some(before) = known.connected.replace(Arc::clone(&connected)) {
             before.gone.cancel();
         }
         inside.list();
@@ -199,6 +232,14 @@ impl Fleet {
         connected.gone.cancel();
         self.changes.send_modify(|count| *count += 1);
         connected.lose_all().await;
+    }
+
+    /// How it is set up: alone, or beside others on one store.
+    pub(super) fn mode(&self) -> Mode {
+        match self.state.replicas() {
+            None => Mode::Fleet,
+            Some(_) => Mode::Cluster,
+        }
     }
 
     /// What the agents that are there offer on a target; the first of them speaks for all.
@@ -227,9 +268,7 @@ impl Fleet {
     pub fn forget(&self, id: &AgentId) {
         let mut inside = self.lock();
         if let Some(known) = inside.agents.remove(id) {
-            if let Some(connected) = known.connected {
-                connected.gone.cancel();
-            }
+            known.ways().for_each(|connected| connected.gone.cancel());
             inside.list();
         }
     }
@@ -248,20 +287,18 @@ impl Fleet {
     pub fn forget_all(&self) {
         let mut inside = self.lock();
         for (_, known) in std::mem::take(&mut inside.agents) {
-            if let Some(connected) = known.connected {
-                connected.gone.cancel();
-            }
+            known.ways().for_each(|connected| connected.gone.cancel());
         }
         inside.list();
     }
 
-    /// The agents that are there.
+    /// The agents that are there, here or at another relay.
     pub fn here(&self) -> Vec<AgentId> {
         let inside = self.lock();
         let here = inside
             .agents
             .iter()
-            .filter(|(_, known)| known.connected.as_ref().is_some_and(|now| now.takes_work()));
+            .filter(|(_, known)| known.way().is_some());
         here.map(|(id, _)| id.clone()).collect()
     }
 
@@ -269,13 +306,13 @@ impl Fleet {
     pub fn vitals(&self) -> Vec<Vitals> {
         let inside = self.lock();
         let here = inside.agents.iter();
-        let here = here.filter_map(|(id, known)| Some((id, known.connected.as_ref()?)));
+        let here = here.filter_map(|(id, known)| Some((id, known.ways().next()?)));
         here.map(|(id, connected)| {
             let clock = connected.clock.load(Ordering::Relaxed);
             Vitals {
                 agent: id.clone(),
                 clock_offset_ms: Some(clock).filter(|clock| *clock != UNHEARD),
-                free_slots: connected.slots.free(),
+                free_slots: connected.free(),
             }
         })
         .collect()
@@ -316,14 +353,17 @@ impl Fleet {
             named.is_none_or(|named| named == *id)
                 && known.targets.iter().any(|one| one.name == target.name)
         });
-        let here = serving.filter_map(|(_, known)| known.connected.as_ref());
-        let here = here.filter(|connected| connected.takes_work());
-        here.max_by_key(|connected| connected.slots.free())
+        let here = serving.filter_map(|(_, known)| known.way());
+        here.max_by_key(|connected| connected.free())
             .map(Arc::clone)
     }
 
-    /// Remembers where the rows behind a handle are.
-    pub(super) fn keep_handle(&self, handle: &HandleId, agent: &AgentId) {
+    /// Remembers where the rows behind a handle are, for every relay of the store.
+    pub(super) async fn keep_handle(&self, handle: &HandleId, agent: &AgentId) {
+        if let Err(error) = self.state.handles().keep(handle, agent).await {
+            // The rows are there, and this process knows where.
+            tracing::warn!(%error, "where the rows behind a handle are could not be kept");
+        }
         let mut inside = self.lock();
         let handles = &mut inside.handles;
         if handles.of.insert(handle.clone(), agent.clone()).is_none() {
@@ -337,10 +377,14 @@ impl Fleet {
     }
 
     /// The agent that keeps the rows behind a handle, if it is there.
-    pub(super) fn keeper(&self, handle: &HandleId) -> Option<Arc<Connected>> {
+    pub(super) async fn keeper(&self, handle: &HandleId) -> Option<Arc<Connected>> {
+        let known = self.lock().handles.of.get(handle).cloned();
+        let agent = match known {
+            Some(agent) => agent,
+            None => self.state.handles().keeper(handle).await.ok()??,
+        };
         let inside = self.lock();
-        let agent = inside.handles.of.get(handle)?;
-        inside.agents.get(agent)?.connected.clone()
+        inside.agents.get(&agent)?.way().map(Arc::clone)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
@@ -349,6 +393,14 @@ impl Fleet {
 }
 
 impl Connected {
+    /// How many more orders it takes at once, as far as is known here.
+    fn free(&self) -> usize {
+        match &self.way {
+            Way::Here { slots, .. } => slots.free(),
+            Way::Away(away) => away.free(),
+        }
+    }
+
     fn takes_work(&self) -> bool {
         !self.gone.is_cancelled() && !self.draining.load(Ordering::Relaxed)
     }

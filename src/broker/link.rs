@@ -54,14 +54,14 @@ pub enum Lane {
 
 /// Room for one order, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Slot(#[expect(dead_code, reason = "held for its drop")] Option<fleet::Slot>);
+pub(super) struct Slot(#[expect(dead_code, reason = "held for its drop")] Option<fleet::Room>);
 
 impl Link {
     /// How it is set up.
     pub fn mode(&self) -> Mode {
         match self {
             Self::Here { .. } => Mode::Local,
-            Self::Dialed(_) => Mode::Fleet,
+            Self::Dialed(fleet) => fleet.mode(),
         }
     }
 
@@ -133,7 +133,7 @@ impl Link {
     ) -> Result<PageOfRows, Refusal> {
         match self {
             Self::Here { agent, .. } => agent.page(owner, handle, (from, max_rows)).await,
-            Self::Dialed(fleet) => match fleet.keeper(handle) {
+            Self::Dialed(fleet) => match fleet.keeper(handle).await {
                 Some(agent) => agent.page(owner, handle, (from, max_rows)).await,
                 None => Err(
                     Refusal::new(Code::PageGone, "there are no rows behind this handle")
@@ -261,7 +261,7 @@ impl Lane {
                     .as_ref()
                     .and_then(|cut| cut.handle.as_ref());
                 if let Some(handle) = handle {
-                    fleet.keep_handle(handle, agent.id());
+                    fleet.keep_handle(handle, agent.id()).await;
                 }
                 Ok(report)
             }

@@ -5,6 +5,7 @@ mod keys;
 mod opening;
 mod principals;
 mod serve;
+mod store;
 mod workspaces;
 
 use std::fs::File;
@@ -26,8 +27,8 @@ use crate::core::quota::Allowance;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::target::TargetName;
 use crate::core::time::Timestamp;
-use crate::store::Members;
 use crate::store::members::Wanted;
+use crate::store::{Members, State};
 use backup::{BackupArgs, RestoreArgs};
 use keys::KeysArgs;
 use principals::PrincipalsArgs;
@@ -85,6 +86,14 @@ struct ServeArgs {
     /// Connections from one address at the same time, but for trusted proxies [default: 2048]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4_096))]
     connections_per_address: Option<u32>,
+    /// Keep requests, keys and the audit log in this PostgreSQL: `env:NAME` or `file:PATH` of its URL. Once is enough:
+    /// the state folder remembers it
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Be one of several relays on one store, which reach this one here: an address of this machine in a network
+    /// that is theirs. They know each other by `keys/cluster.key`
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
     /// Serve numbers for Prometheus at `/metrics` here, without a key: on this machine alone, unless
     /// `--metrics-on-the-network` is given
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -98,7 +107,7 @@ struct ServeArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a relay's state folder and its first API key, which is shown once
-    Init,
+    Init(InitArgs),
     /// Make a token by which one agent can join, once, within an hour
     JoinToken(JoinTokenArgs),
     /// API keys of clients
@@ -113,6 +122,15 @@ enum Command {
     Backup(BackupArgs),
     /// Make a relay's state folder of a backup, once everything in it is found to be whole
     Restore(RestoreArgs),
+}
+
+/// How a relay begins.
+#[derive(Args, Debug)]
+struct InitArgs {
+    /// Keep requests, keys and the audit log in this PostgreSQL, for several relays at once, instead of in files. Best
+    /// by reference: `env:NAME` or `file:PATH` of its URL
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
 }
 
 /// Whom a token is for.
@@ -153,7 +171,7 @@ enum AgentsCommand {
 pub(super) async fn run(args: RelayArgs, shared: Shared) -> Result<Exit, Failure> {
     match args.command {
         None => serve::run(args.serve, shared).await,
-        Some(Command::Init) => init(shared).await,
+        Some(Command::Init(args)) => init(args, shared).await,
         Some(Command::JoinToken(args)) => {
             let desk = Desk::open(shared)?;
             let may_serve = args.serves.into_iter().collect();
@@ -224,7 +242,7 @@ async fn first_key(members: &Members, by: &Principal) -> Result<String, Refusal>
     ))
 }
 
-async fn init(shared: Shared) -> Result<Exit, Failure> {
+async fn init(args: InitArgs, shared: Shared) -> Result<Exit, Failure> {
     if shared.workspace.is_some() {
         let refusal = Refusal::new(
             Code::InvalidArgument,
@@ -237,17 +255,18 @@ async fn init(shared: Shared) -> Result<Exit, Failure> {
         state: shared.state.clone(),
         ..Flags::default()
     };
-    let folder = Home::find(&flags, &Surroundings::of_process())?.state_dir;
+    let around = Surroundings::of_process();
+    let folder = Home::find(&flags, &around)?.state_dir;
+    if let Some(store) = &args.store {
+        if State::exists(&folder) && !State::is_shared(&folder).map_err(Refusal::from)? {
+            return Err(Failure::Refused(a_relay_already()));
+        }
+        store::place(&folder, store, &around)?;
+    }
     let place = Place::open_or_make(shared)?;
     if Members::exist(&place.state) {
         place.state.close().await.map_err(Refusal::from)?;
-        return Err(Failure::Refused(
-            Refusal::new(
-                Code::InvalidArgument,
-                "there is a relay in this folder already",
-            )
-            .hint("make further keys with `secondkey relay keys create`"),
-        ));
+        return Err(Failure::Refused(a_relay_already()));
     }
     let config = folder.join(config::FILE_NAME);
     let desk = Desk::of(place)?;
@@ -265,6 +284,12 @@ async fn init(shared: Shared) -> Result<Exit, Failure> {
         config.display()
     ))?;
     Ok(Exit::Done)
+}
+
+fn a_relay_already() -> Refusal {
+    let sentence = "there is a relay in this folder already";
+    Refusal::new(Code::InvalidArgument, sentence)
+        .hint("make further keys with `secondkey relay keys create`")
 }
 
 async fn agents(command: AgentsCommand, shared: Shared) -> Result<Exit, Failure> {

@@ -29,6 +29,10 @@ pub struct RelayConfig {
     pub trusted_proxies: Vec<Network>,
     /// Connections from one address at the same time.
     pub connections_per_address: Option<u32>,
+    /// The server that has its tables: a URL, or a reference to one.
+    pub store: Option<String>,
+    /// Where the relays that share the store reach this one.
+    pub advertise: Option<String>,
     /// Where its numbers are.
     pub metrics: Option<SocketAddr>,
     /// Whether others may read them.
@@ -36,6 +40,7 @@ pub struct RelayConfig {
 }
 
 const KNOWN: &[&str] = &[
+    "advertise",
     "connections_per_address",
     "hosts",
     "listen",
@@ -43,6 +48,7 @@ const KNOWN: &[&str] = &[
     "metrics_on_the_network",
     "page",
     "plain_http_on_the_network",
+    "store",
     "tls_certificate",
     "tls_key",
     "trusted_proxies",
@@ -70,6 +76,8 @@ pub(super) fn from_file(source: &Source, problems: &mut Problems) -> Option<Rela
         tls: tls(&table, problems),
         plain_http_on_the_network: truth(&table, "plain_http_on_the_network", problems),
         trusted_proxies,
+        store: table.text("store", problems).map(|at| at.value),
+        advertise: table.text("advertise", problems).map(|at| at.value),
         connections_per_address: connections(&table, problems),
         metrics: parsed(&table, "metrics", address, problems),
         metrics_on_the_network: truth(&table, "metrics_on_the_network", problems),

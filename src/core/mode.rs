@@ -8,6 +8,8 @@ pub enum Mode {
     Local,
     /// A relay decides, and executors dial in.
     Fleet,
+    /// Several relays do, on one store.
+    Cluster,
 }
 
 impl Mode {
@@ -16,6 +18,7 @@ impl Mode {
         match self {
             Self::Local => "local",
             Self::Fleet => "fleet",
+            Self::Cluster => "cluster",
         }
     }
 }

@@ -4,7 +4,6 @@
 //! in the catalogue, a read-only transaction whose mode is pinned and a cursor in it, and the
 //! privileges of the login.
 
-mod address;
 mod batch;
 mod binary;
 mod catalogue;
@@ -19,9 +18,7 @@ mod prepared;
 mod read;
 mod run;
 mod session;
-mod socket;
 mod tables;
-mod tls;
 mod values;
 
 use std::sync::Arc;
@@ -39,8 +36,8 @@ use crate::core::work::Work;
 use crate::exec::admission;
 use crate::exec::ledger::Row;
 use crate::exec::{Check, ParsePool, Running, Settings};
+use crate::pg::Address;
 
-use address::Address;
 use catalogue::Snapshot;
 use pool::{Loan, Pool};
 use run::Order;

@@ -23,6 +23,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::mcp::kept::Kept;
 use crate::mcp::{MESSAGE_BYTES, Server, experimental};
 
 /// How often a silent stream is kept alive.
@@ -144,9 +145,9 @@ impl std::fmt::Debug for Keyed {
 }
 
 impl Keyed {
-    /// With sessions of its own. `hosts` are the names under which it may be asked for, with or without a
+    /// With sessions of its own, which are known to every process of the store by this name of the key. `hosts` are the names under which it may be asked for, with or without a
     /// port.
-    pub fn new(server: Server, hosts: &[String], ended: CancellationToken) -> Self {
+    pub fn new(server: Server, holder: &str, hosts: &[String], ended: CancellationToken) -> Self {
         // One without its port would stand for every port.
         let origins = hosts.iter().flat_map(|host| {
             let with_port = |port| {
@@ -162,13 +163,16 @@ impl Keyed {
                 format!("http://{}", with_port(80)),
             ]
         });
-        let config = StreamableHttpServerConfig::default()
+        let mut config = StreamableHttpServerConfig::default()
             .with_allowed_hosts(hosts.to_vec())
             .with_allowed_origins(origins.collect::<Vec<_>>())
             .enforce_origin_validation()
             .with_sse_keep_alive(Some(KEEP_ALIVE))
             .with_max_request_body_bytes(MESSAGE_BYTES)
             .with_cancellation_token(ended.clone());
+        let broker = Arc::clone(&server.broker);
+        let kept = Kept::of(holder, move || broker.sessions());
+        config.session_store = Some(Arc::new(kept));
         let sessions = Arc::<LocalSessionManager>::default();
         Self {
             service: service_with(server, config, Arc::clone(&sessions)),

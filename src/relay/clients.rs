@@ -115,7 +115,7 @@ impl Clients {
         }
         let rights = Rights::new(holder.roles, holder.allowance);
         let server = self.server.for_holder(&holder.principal, rights.clone());
-        let keyed = Keyed::new(server, &self.hosts, CancellationToken::new());
+        let keyed = Keyed::new(server, &holder.id, &self.hosts, CancellationToken::new());
         let client = Client {
             keyed: Arc::new(keyed),
             meter: Arc::new(Meter::new(holder.allowance)),

@@ -21,7 +21,7 @@ use crate::relay::address::Peer;
 use crate::relay::certificates::Certificates;
 use crate::relay::crowd::{Crowd, Guest};
 use crate::relay::patient::Patient;
-use crate::relay::{Relay, agents, metrics, router};
+use crate::relay::{Cluster, Relay, agents, metrics, router};
 
 /// Connections at the same time.
 const CONNECTIONS: usize = 4_096;
@@ -58,9 +58,14 @@ struct Door {
 
 /// Serves until the relay closes; then open answers get a little time. Numbers are served beside it, where
 /// there is a socket for them.
-pub async fn serve(relay: Arc<Relay>, listener: TcpListener, numbers: Option<TcpListener>) {
+pub async fn serve(
+    relay: Arc<Relay>,
+    (listener, numbers): (TcpListener, Option<TcpListener>),
+    cluster: Option<Cluster>,
+) {
     let closing = relay.closing.clone();
     tokio::spawn(Arc::clone(&relay).watch());
+    let kept = cluster.map(|cluster| tokio::spawn(cluster.keep(Arc::clone(&relay))));
     let summing_up = tokio::spawn(agents::sum_up(Arc::clone(&relay)));
     if let Some(certificates) = &relay.certificates {
         tokio::spawn(Arc::clone(certificates).watch(closing.clone()));
@@ -85,6 +90,9 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, numbers: Option<Tcp
     })
     .await;
     drop(summing_up.await);
+    if let Some(kept) = kept {
+        drop(kept.await);
+    }
     relay.hall.end().await;
 }
 

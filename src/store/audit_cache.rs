@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ed25519_dalek::VerifyingKey;
-use rusqlite::{Connection, Row, params, params_from_iter};
+use rusqlite::ToSql;
 
 use crate::core::audit::{Head, Stored};
 use crate::core::ids::RequestId;
@@ -16,6 +16,7 @@ use crate::store::database::{connect, patiently};
 use crate::store::error::StoreError;
 use crate::store::folder::{create_private, private_folder};
 use crate::store::log::reading::signed;
+use crate::store::sql::{self, Connection, Row, params};
 
 /// The format of the file.
 const FORMAT: i64 = 1;
@@ -80,10 +81,10 @@ impl AuditCache {
         }
         create_private(path, b"")?;
         let connection = connect(path)?;
-        let failed = |error: &rusqlite::Error| StoreError::sqlite("open the audit cache", error);
-        patiently(|| connection.pragma_update(None, "journal_mode", "wal"))
+        let failed = |error: &sql::Error| StoreError::sql("open the audit cache", error);
+        patiently(|| connection.execute_batch("pragma journal_mode = wal"))
             .map_err(|error| failed(&error))?;
-        let format = || connection.pragma_query_value(None, "user_version", |row| row.get(0));
+        let format = || connection.query_row("pragma user_version", (), |row| row.get(0));
         let found: i64 = patiently(format).map_err(|error| failed(&error))?;
         if found > FORMAT {
             let known = FORMAT;
@@ -106,7 +107,7 @@ impl AuditCache {
     pub fn keep(&self, whose: &Whose, shown: &Shown, now: Timestamp) -> Result<(), StoreError> {
         let now = now.unix_ms();
         self.with(|connection| {
-            let all = connection.transaction_with_behavior(IMMEDIATE)?;
+            let all = connection.transaction()?;
             for entry in &shown.entries {
                 let body = entry
                     .body
@@ -114,17 +115,17 @@ impl AuditCache {
                     .and_then(|b| std::str::from_utf8(b).ok());
                 let place = signed(entry.sequence);
                 let row = params![whose.workspace, whose.principal, place, body, now];
-                all.prepare_cached(KEEP_ENTRY)?.execute(row)?;
+                all.execute(KEEP_ENTRY, row)?;
             }
             let place = signed(shown.head.count);
             let head = params![whose.workspace, place, shown.note, now];
-            all.prepare_cached(KEEP_HEAD)?.execute(head)?;
+            all.execute(KEEP_HEAD, head)?;
             for key in &shown.keys {
                 let key = params![whose.workspace, key.as_bytes(), now];
-                all.prepare_cached(KEEP_KEY)?.execute(key)?;
+                all.execute(KEEP_KEY, key)?;
             }
             let reached = params![whose.workspace, whose.principal, signed(shown.until)];
-            all.prepare_cached(REACH)?.execute(reached)?;
+            all.execute(REACH, reached)?;
             all.commit()
         })
     }
@@ -134,7 +135,7 @@ impl AuditCache {
         self.with(|connection| {
             let (request, at) = (answer.request.as_str(), answer.at.unix_ms());
             let row = params![whose.workspace, whose.principal, request, at];
-            connection.prepare_cached(ANSWERED)?.execute(row)?;
+            connection.execute(ANSWERED, row)?;
             Ok(())
         })
     }
@@ -167,10 +168,10 @@ impl AuditCache {
     /// The requests that were answered and of which no entry is kept.
     pub fn without_entry(&self, whose: &Whose) -> Result<Vec<Answered>, StoreError> {
         let rows = self.with(|connection| {
-            let mut statement = connection.prepare_cached(WITHOUT_ENTRY)?;
             let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?));
-            let rows = statement.query_map([&whose.workspace, &whose.principal], row)?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
+            let rows =
+                connection.query_map(WITHOUT_ENTRY, [&whose.workspace, &whose.principal], row)?;
+            rows.collect::<sql::Result<Vec<_>>>()
         })?;
         let read = |(request, at): (String, i64)| {
             let request = request.parse().ok()?;
@@ -198,8 +199,8 @@ impl AuditCache {
     /// The one number that a query gives.
     fn number(&self, sql: &str, of: &[&str]) -> Result<u64, StoreError> {
         let found = self.with(|connection| {
-            let mut statement = connection.prepare_cached(sql)?;
-            statement.query_row(params_from_iter(of), |row| row.get::<_, i64>(0))
+            let of: Vec<&dyn ToSql> = of.iter().map(|one| one as &dyn ToSql).collect();
+            connection.query_row(sql, of, |row| row.get::<_, i64>(0))
         })?;
         Ok(u64::try_from(found).unwrap_or(0))
     }
@@ -208,29 +209,24 @@ impl AuditCache {
         &self,
         sql: &str,
         workspace: &str,
-        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+        read: impl Fn(&Row<'_>) -> sql::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
         self.with(|connection| {
-            let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map([workspace], &read)?;
+            let rows = connection.query_map(sql, [workspace], &read)?;
             rows.collect()
         })
     }
 
-    fn with<T>(
-        &self,
-        work: impl Fn(&mut Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
-        let mut connection = self
+    fn with<T>(&self, work: impl Fn(&Connection) -> sql::Result<T>) -> Result<T, StoreError> {
+        let connection = self
             .connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        patiently(|| work(&mut connection))
-            .map_err(|error| StoreError::sqlite("use the audit cache", &error))
+        patiently(|| work(&connection))
+            .map_err(|error| StoreError::sql("use the audit cache", &error))
     }
 }
 
-const IMMEDIATE: rusqlite::TransactionBehavior = rusqlite::TransactionBehavior::Immediate;
 const REACHED: &str = "
     select ifnull(max(until), 0) from reached where workspace = ?1 and principal = ?2";
 const REACH: &str = "

@@ -25,6 +25,7 @@ use crate::core::work::Digest;
 use crate::core::workspace::WorkspaceName;
 use crate::store::database::connect;
 use crate::store::folder::{Folder, create_private, private_folder};
+use crate::store::sql;
 use crate::store::{Members, State, StoreError, Workspaces};
 
 /// The format that is written.
@@ -284,7 +285,7 @@ fn is_database(path: &Path) -> bool {
 }
 
 fn copy_database(from: &Path, to: &Path) -> Result<(), StoreError> {
-    let failed = |error: &rusqlite::Error| StoreError::sqlite("copy the state database", error);
+    let failed = |error: &sql::Error| StoreError::sql("copy the state database", error);
     // Its permissions are those of this empty file.
     create_private(to, b"")?;
     connect(from)?

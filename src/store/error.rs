@@ -3,14 +3,16 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use rusqlite::ErrorCode;
-
 use crate::core::refusal::{Code, Refusal};
 use crate::core::request::InvalidTransition;
+use crate::store::sql::{self, Kind};
 
 /// Why the state folder could not be used.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum StoreError {
+    /// The server that holds the store does not answer, or the connection to it was lost.
+    #[error("the store does not answer: {0}")]
+    Away(String),
     /// Other processes held the file for longer than anybody should wait.
     #[error("the state folder is busy: other processes have held it for {} seconds", super::database::PATIENCE.as_secs())]
     Busy,
@@ -60,6 +62,11 @@ pub enum StoreError {
         /// The newest format this binary knows.
         known: i64,
     },
+    /// The keys of the folder are not those that the store at a server is used with.
+    #[error(
+        "the keys are not those of the relay whose store this is: {0}; copy the folder `keys` from there"
+    )]
+    OtherKeys(String),
     /// It cannot be written.
     #[error("the state folder is read-only")]
     ReadOnly,
@@ -98,30 +105,20 @@ impl StoreError {
         }
     }
 
-    /// An error of SQLite while `doing` something.
-    pub(super) fn sqlite(doing: &str, error: &rusqlite::Error) -> Self {
-        let code = error.sqlite_error_code();
-        let is = |codes: &[ErrorCode]| code.is_some_and(|code| codes.contains(&code));
-        if is(&[ErrorCode::DiskFull]) {
-            Self::Full
-        } else if is(&[ErrorCode::ReadOnly]) {
-            Self::ReadOnly
-        } else if is(OTHERS_IN_THE_WAY) {
-            Self::Busy
-        } else {
-            Self::Io {
+    /// What became of a statement while `doing` something.
+    pub(super) fn sql(doing: &str, error: &sql::Error) -> Self {
+        match error.kind() {
+            Kind::Away => Self::Away(error.why().to_owned()),
+            Kind::Busy => Self::Busy,
+            Kind::Full => Self::Full,
+            Kind::ReadOnly => Self::ReadOnly,
+            Kind::NoRow | Kind::Other => Self::Io {
                 doing: doing.to_owned(),
-                why: error.to_string(),
-            }
+                why: error.why().to_owned(),
+            },
         }
     }
 }
-
-const OTHERS_IN_THE_WAY: &[ErrorCode] = &[
-    ErrorCode::DatabaseBusy,
-    ErrorCode::DatabaseLocked,
-    ErrorCode::FileLockingProtocolFailed,
-];
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {

@@ -6,8 +6,16 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::store::database::PATIENCE;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::core::workspace::FOLDER;
+use crate::store::database::{Database, PATIENCE};
 use crate::store::error::StoreError;
+use crate::store::sql::Server;
+use crate::store::workspaces::name_in;
+
+/// Says at which server the tables are.
+pub(super) const STORE_FILE: &str = "store";
 
 /// The paths in a state folder.
 #[derive(Clone, Debug)]
@@ -31,9 +39,60 @@ impl Folder {
         Ok(folder)
     }
 
-    /// The database.
-    pub(super) fn database(&self) -> PathBuf {
-        self.root.join("state.db")
+    /// Where the tables are.
+    pub(super) fn database(&self) -> Result<Database, StoreError> {
+        self.tables_in("state.db")
+    }
+
+    /// Where the tables are of whoever may come to a relay.
+    pub(super) fn members(&self) -> Result<Database, StoreError> {
+        self.tables_in("members.db")
+    }
+
+    /// Whether there are tables, or where there may be some.
+    pub(super) fn has_database(&self) -> bool {
+        self.root.join("state.db").exists() || self.shared().is_some()
+    }
+
+    /// Whether there is a relay's members, or a store that may have some.
+    pub(super) fn has_members(&self) -> bool {
+        self.root.join("members.db").exists() || self.shared().is_some()
+    }
+
+    /// Whether they are at a server.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared().is_some()
+    }
+
+    fn tables_in(&self, name: &str) -> Result<Database, StoreError> {
+        let Some(shared) = self.shared() else {
+            return Ok(Database::File(self.root.join(name)));
+        };
+        let url = SecretString::from(read_private(&shared)?.trim());
+        let server = Server::at(&url, &name_in(&self.root)?);
+        let server = server.map_err(|refusal| StoreError::Damaged {
+            path: shared,
+            what: refusal.message,
+        })?;
+        Ok(Database::Server(server))
+    }
+
+    /// The file that says at which server the tables are, if they are at one. A relay's further workspaces are
+    /// where its first is.
+    fn shared(&self) -> Option<PathBuf> {
+        let own = self.root.join(STORE_FILE);
+        let above = self.root.parent().filter(|above| above.ends_with(FOLDER));
+        let relays = above.and_then(|above| Some(above.parent()?.join(STORE_FILE)));
+        [Some(own), relays]
+            .into_iter()
+            .flatten()
+            .find(|path| path.exists())
+    }
+
+    /// Has the tables be at this server from now on.
+    pub(super) fn share(&self, url: &SecretString) -> Result<(), StoreError> {
+        let path = self.root.join(STORE_FILE);
+        replace_private(&path, format!("{}\n", url.expose_secret()).as_bytes())
     }
 
     /// The database's write-ahead log.
@@ -44,11 +103,6 @@ impl Folder {
     /// The signed heads.
     pub(super) fn heads(&self) -> PathBuf {
         self.root.join("audit.heads")
-    }
-
-    /// Who may come to a relay.
-    pub(super) fn members(&self) -> PathBuf {
-        self.root.join("members.db")
     }
 
     /// The relay that was joined.
@@ -74,11 +128,6 @@ impl Folder {
     /// Held by the process that serves the web page.
     pub(super) fn page_lock(&self) -> PathBuf {
         self.root.join("page.lock")
-    }
-
-    /// The pinned trust files.
-    pub(super) fn trust(&self) -> PathBuf {
-        self.root.join("trust")
     }
 
     /// Waits for the folder's lock. It is released when the file is dropped.

@@ -1,19 +1,85 @@
-//! The file of signed heads: appended to, never rewritten; notes are separated by an empty line.
+//! Signed heads: a file that is appended to and never rewritten, in which notes are separated by an empty line; or
+//! rows where the store is at a server.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
 
 use crate::core::audit::{Head, origin};
+use crate::store::database::{Database, patiently};
 use crate::store::error::StoreError;
+use crate::store::folder::Folder;
+use crate::store::sql::{self, Server};
 
-/// Adds a note at the end, in one write, and syncs it.
-pub(super) fn append(path: &Path, note: &str) -> Result<(), StoreError> {
-    try_append(path, note).map_err(|error| StoreError::io("write", path, &error))
+/// Where they are.
+#[derive(Clone, Debug)]
+pub(super) enum Heads {
+    /// In this file.
+    File(PathBuf),
+    /// At a server.
+    Server(Arc<Server>),
 }
+
+impl Heads {
+    /// Those of a state folder and its store.
+    pub(super) fn of(folder: &Folder, database: &Database) -> Self {
+        match database {
+            Database::File(_) => Self::File(folder.heads()),
+            Database::Server(server) => Self::Server(Arc::clone(server)),
+        }
+    }
+
+    /// Adds a note at the end, in one write, and syncs it.
+    pub(super) fn append(&self, note: &str) -> Result<(), StoreError> {
+        match self {
+            Self::File(path) => {
+                try_append(path, note).map_err(|error| StoreError::io("write", path, &error))
+            }
+            Self::Server(server) => {
+                let added = patiently(|| server.connect()?.execute(ADD, [note]));
+                added.map(drop).map_err(|error| failed(&error))
+            }
+        }
+    }
+
+    /// Every head that one of `keys` signed, oldest first, and how many notes were not readable: the last in a
+    /// file may be half a note, when the disk was full or the process killed.
+    pub(super) fn read(
+        &self,
+        workspace: &str,
+        keys: &[VerifyingKey],
+    ) -> Result<(Vec<Head>, usize), StoreError> {
+        let text = match self {
+            Self::File(path) => match std::fs::read(path) {
+                Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+                Err(error) => return Err(StoreError::io("read", path, &error)),
+            },
+            Self::Server(server) => {
+                let notes = patiently(|| {
+                    let rows = server.connect()?.query_map(ALL, (), |row| row.get(0))?;
+                    rows.collect::<sql::Result<Vec<String>>>()
+                });
+                notes.map_err(|error| failed(&error))?.join("\n")
+            }
+        };
+        let notes = split(&text, &origin(workspace));
+        let opened: Vec<Option<Head>> = notes.iter().map(|n| Head::open(n, keys).ok()).collect();
+        let bad = opened.iter().filter(|head| head.is_none()).count();
+        Ok((opened.into_iter().flatten().collect(), bad))
+    }
+}
+
+fn failed(error: &sql::Error) -> StoreError {
+    StoreError::sql("use the signed heads", error)
+}
+
+const ADD: &str = "insert into heads (note) values (?1)";
+const ALL: &str = "select note from heads order by place";
 
 fn try_append(path: &Path, note: &str) -> std::io::Result<()> {
     let mut file = OpenOptions::new()
@@ -30,24 +96,6 @@ fn try_append(path: &Path, note: &str) -> std::io::Result<()> {
     let begin = if last == [b'\n'] { "" } else { "\n" };
     file.write_all(format!("{begin}{note}\n").as_bytes())?;
     file.sync_data()
-}
-
-/// Every head that one of `keys` signed, oldest first, and how many notes were not readable: the last
-/// may be half a note, when the disk was full or the process killed.
-pub(super) fn read(
-    path: &Path,
-    workspace: &str,
-    keys: &[VerifyingKey],
-) -> Result<(Vec<Head>, usize), StoreError> {
-    let text = match std::fs::read(path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(StoreError::io("read", path, &error)),
-    };
-    let notes = split(&text, &origin(workspace));
-    let opened: Vec<Option<Head>> = notes.iter().map(|n| Head::open(n, keys).ok()).collect();
-    let bad = opened.iter().filter(|head| head.is_none()).count();
-    Ok((opened.into_iter().flatten().collect(), bad))
 }
 
 /// Splits into notes: each goes from an origin line to the end of its signatures, so that half a note
@@ -94,9 +142,10 @@ mod tests {
         let note = head(2).sign(&key);
         for half in (1..note.len()).filter_map(|cut| note.get(..cut)) {
             std::fs::write(&path, format!("{}\n{half}", head(1).sign(&key))).unwrap();
-            append(&path, &head(3).sign(&key)).unwrap();
-            append(&path, &head(4).sign(&key)).unwrap();
-            let (heads, bad) = read(&path, "local", &[key.verifying_key()]).unwrap();
+            let all = Heads::File(path.clone());
+            all.append(&head(3).sign(&key)).unwrap();
+            all.append(&head(4).sign(&key)).unwrap();
+            let (heads, bad) = all.read("local", &[key.verifying_key()]).unwrap();
             let counts: Vec<u64> = heads.iter().map(|head| head.count).collect();
             assert!(
                 counts == [1, 3, 4] && bad <= 1 || counts == [1, 2, 3, 4],

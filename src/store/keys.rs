@@ -14,6 +14,7 @@ use std::time::SystemTime;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
+use crate::core::handshake::Hex32;
 use crate::core::ids::AgentId;
 #[cfg(doc)]
 use crate::core::succession::MOST_STEPS;
@@ -188,6 +189,22 @@ pub(super) fn page_secret(folder: &Folder) -> Result<[u8; 32], StoreError> {
 /// The secret under which a relay keeps other secrets.
 pub(super) fn pepper(folder: &Folder) -> Result<[u8; 32], StoreError> {
     files::secret(folder, "pepper.key")
+}
+
+/// The secret that the replicas of one relay know each other by.
+pub(super) fn cluster_secret(folder: &Folder) -> Result<[u8; 32], StoreError> {
+    files::secret(folder, "cluster.key")
+}
+
+/// Whether there is a key that signs tokens.
+pub(super) fn are_in(folder: &Folder) -> Result<bool, StoreError> {
+    Ok(!KeyFiles::read(folder, KeyKind::Token)?.private.is_empty())
+}
+
+/// The public half of the key that signs tokens now.
+pub(super) fn token_public(folder: &Folder) -> Result<Hex32, StoreError> {
+    let current = KeyFiles::read(folder, KeyKind::Token)?.current()?;
+    Ok(Hex32::of_key(&current.verifying_key()))
 }
 
 /// The secret half of the key that an executor proves itself with.

@@ -14,7 +14,6 @@ mod place;
 mod queue;
 mod writer;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -25,6 +24,7 @@ use crate::core::ids::{RequestId, TokenId};
 use crate::core::request::{Ending, Request};
 use crate::core::time::Timestamp;
 use crate::core::work::Digest;
+use crate::store::database::Database;
 use crate::store::error::{BeginError, StoreError};
 use crate::store::folder::Folder;
 use crate::store::notices::{Leased, Step};
@@ -77,6 +77,7 @@ pub struct Dispatched {
 pub struct Log {
     door: Arc<Door>,
     folder: Folder,
+    database: Database,
     workspace: String,
 }
 
@@ -123,12 +124,13 @@ impl Log {
     pub(super) fn start(
         writer: Writer,
         keeper: Keeper,
-        folder: Folder,
+        (folder, database): (Folder, Database),
     ) -> Result<Self, StoreError> {
         Ok(Self {
             workspace: writer.workspace.clone(),
             door: writer::start(writer, keeper)?,
             folder,
+            database,
         })
     }
 
@@ -204,14 +206,10 @@ impl Log {
         }
     }
 
-    fn database(&self) -> PathBuf {
-        self.folder.database()
-    }
-
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, StoreError> {
         let (answer, mut answered) = oneshot::channel();
         let job = job(answer);
-        if !job.is_quick() {
+        if !job.is_quick() || self.database.file().is_none() {
             self.door.hand_over(job)?;
             return answered.await.map_err(|_| StoreError::Closed);
         }

@@ -11,8 +11,8 @@ mod principals;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::store::sql::{self, Connection};
 use ring::hmac;
-use rusqlite::Connection;
 
 pub use agents::{Joined, Member};
 pub use api_keys::{ApiKey, Holder, Issued, Wanted, key_id};
@@ -20,19 +20,10 @@ pub use principals::Known;
 
 use crate::core::refusal::Refusal;
 use crate::core::time::Clock;
-use crate::store::database::{connect, patiently};
+use crate::store::database::{Database, MEMBERS, migrate, patiently};
 use crate::store::error::StoreError;
 use crate::store::keys::{self, random};
 use crate::store::{State, folder};
-
-/// The migrations, the oldest first: after the first the format is 1, and so on.
-const MIGRATIONS: [&str; 3] = [
-    include_str!("members/0001.sql"),
-    include_str!("members/0002.sql"),
-    include_str!("members/0003.sql"),
-];
-/// The format of the file.
-const FORMAT: i64 = 3;
 
 /// The members of one relay. Clones share the connection.
 #[derive(Clone)]
@@ -87,35 +78,24 @@ impl Secret {
 impl Members {
     /// Whether a state folder is a relay's.
     pub fn exist(state: &State) -> bool {
-        state.folder().members().exists()
+        match &state.inner.database {
+            Database::File(_) => state.folder().has_members(),
+            // What cannot be asked now is found when they are opened.
+            Database::Server(_) => exist_at(&state.inner.database).unwrap_or(true),
+        }
     }
 
     /// Opens the members of a state folder; there are none where there were none.
     pub fn open(state: &State) -> Result<Self, StoreError> {
-        let path = state.folder().members();
+        let database = state.folder().members()?;
         let lock = state.folder().lock()?;
-        folder::create_private(&path, b"")?;
-        let connection = connect(&path)?;
-        let failed = |error: &rusqlite::Error| StoreError::sqlite("open the members", error);
-        patiently(|| connection.pragma_update(None, "journal_mode", "wal"))
-            .and_then(|()| patiently(|| connection.pragma_update(None, "synchronous", "full")))
-            .map_err(|error| failed(&error))?;
-        let found: i64 =
-            patiently(|| connection.pragma_query_value(None, "user_version", |r| r.get(0)))
-                .map_err(|error| failed(&error))?;
-        if found > FORMAT {
-            return Err(StoreError::Newer {
-                found,
-                known: FORMAT,
-            });
+        if let Some(file) = database.file() {
+            folder::create_private(file, b"")?;
         }
-        if found < FORMAT {
-            let known = usize::try_from(found).unwrap_or(0);
-            let missing = MIGRATIONS.iter().skip(known).copied();
-            let missing = missing.collect::<String>();
-            let make =
-                format!("begin immediate; {missing} pragma user_version = {FORMAT}; commit;");
-            patiently(|| connection.execute_batch(&make)).map_err(|error| failed(&error))?;
+        let connection = migrate(&database, &MEMBERS, state.now())?;
+        if let Some(file) = connection.file() {
+            patiently(|| Ok(file.pragma_update(None, "synchronous", "full")?))
+                .map_err(|error| StoreError::sql("open the members", &error))?;
         }
         let pepper = keys::pepper(state.folder())?;
         drop(lock);
@@ -154,14 +134,21 @@ impl Members {
     /// Does something to the file on a thread that may block.
     async fn with<T: Send + 'static>(
         &self,
-        work: impl Fn(&Self, &mut Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Self, &Connection) -> sql::Result<T> + Send + 'static,
     ) -> Result<T, Refusal> {
         let members = self.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let mut connection = members.lock();
-            patiently(|| work(&members, &mut connection))
+            let connection = members.lock();
+            patiently(|| work(&members, &connection))
         });
         let done = done.await.map_err(|_| StoreError::Closed)?;
-        Ok(done.map_err(|error| StoreError::sqlite("use the members", &error))?)
+        Ok(done.map_err(|error| StoreError::sql("use the members", &error))?)
     }
+}
+
+fn exist_at(database: &Database) -> Result<bool, StoreError> {
+    let connection = database.connect()?;
+    let made =
+        patiently(|| connection.exists("select 1 from formats where tables = 'members'", ()));
+    made.map_err(|error| StoreError::sql("open the members", &error))
 }

@@ -8,17 +8,16 @@
 pub(in crate::store) mod table;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::Connection;
+use crate::store::sql::Connection;
 use tokio::sync::oneshot;
 
 use crate::core::audit::Draft;
 use crate::core::ids::RequestId;
 use crate::core::notice::Event;
 use crate::core::time::{Clock, Timestamp};
-use crate::store::database::{connect_to_read, patiently};
+use crate::store::database::{Database, patiently};
 use crate::store::error::StoreError;
 use crate::store::log::{Door, Job};
 
@@ -36,7 +35,7 @@ pub struct Notices {
 
 struct Inner {
     door: Arc<Door>,
-    path: PathBuf,
+    database: Database,
     clock: Arc<dyn Clock>,
     /// Opened when it is first needed.
     reading: Mutex<Option<Connection>>,
@@ -104,17 +103,21 @@ impl Step {
 impl fmt::Debug for Notices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Notices")
-            .field("path", &self.inner.path)
+            .field("database", &self.inner.database)
             .finish_non_exhaustive()
     }
 }
 
 impl Notices {
-    pub(in crate::store) fn new(door: Arc<Door>, path: PathBuf, clock: Arc<dyn Clock>) -> Self {
+    pub(in crate::store) fn new(
+        door: Arc<Door>,
+        database: Database,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 door,
-                path,
+                database,
                 clock,
                 reading: Mutex::new(None),
             }),
@@ -144,11 +147,11 @@ impl Notices {
             .unwrap_or_else(PoisonError::into_inner);
         let connection = match reading.take() {
             Some(connection) => connection,
-            None => connect_to_read(&self.inner.path)?,
+            None => self.inner.database.connect_to_read()?,
         };
         let now = self.inner.clock.now();
         let waiting = patiently(|| table::waiting(&connection, destination, now))
-            .map_err(|error| StoreError::sqlite("read the messages that wait", &error))?;
+            .map_err(|error| StoreError::sql("read the messages that wait", &error))?;
         *reading = Some(connection);
         Ok(waiting)
     }

@@ -9,17 +9,21 @@
 //! ```
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use crate::core::time::Timestamp;
 use crate::core::work::Digest;
+use crate::store::State;
 use crate::store::error::StoreError;
-use crate::store::folder::{create_private, private_folder, read_private};
+use crate::store::folder::{create_private, private_folder};
 use crate::store::keys;
-use crate::store::{Folder, State};
+use crate::store::shelf::Shelf;
 
+/// Where the codes are on the shelf, and how their names begin.
+const FOLDER: &str = "page";
+const CODE: &str = "code-";
 /// How long a code lets a browser in, in milliseconds.
 const CODE_MS: i64 = 5 * 60 * 1_000;
 
@@ -83,31 +87,26 @@ impl State {
 
     /// Makes a code that lets one browser in, once, within five minutes. `whom` is given back to whoever takes it.
     pub fn page_code(&self, whom: &str) -> Result<String, StoreError> {
-        let folder = self.folder();
-        private_folder(&folder.page())?;
         let now = self.inner.clock.now();
-        forget_old_codes(folder, now);
+        forget_old_codes(self.shelf(), now)?;
         let code = hex::encode(keys::random::<16>()?);
         let until = now.plus_ms(CODE_MS).unix_ms();
         let content = format!("{until}\n{whom}");
-        create_private(&code_path(folder, &code), content.as_bytes())?;
+        let staged = self.shelf().stage(&code_name(&code), &content)?;
+        staged.place()?;
         Ok(code)
     }
 
     /// Takes a code back, and gives whom it was made for. Only the first to come with it is let in, whichever process they ask.
     pub fn redeem_page_code(&self, code: &str) -> Result<Option<String>, StoreError> {
-        let path = code_path(self.folder(), code);
-        if !path.exists() {
+        let name = code_name(code);
+        let Some(content) = self.shelf().read(&name)? else {
             return Ok(None);
-        }
-        let content = read_private(&path)?;
+        };
         let (until, whom) = content.split_once('\n').unwrap_or((&content, ""));
         let until = Timestamp::from_unix_ms(until.parse().unwrap_or(0));
-        match std::fs::remove_file(&path) {
-            Ok(()) => Ok((self.inner.clock.now() < until).then(|| whom.to_owned())),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io("delete", &path, &error)),
-        }
+        let first = self.shelf().take(&name)?;
+        Ok((first && self.inner.clock.now() < until).then(|| whom.to_owned()))
     }
 
     /// Keeps a proposal of a key for `secondkey trust add`. Gives its path.
@@ -122,27 +121,24 @@ impl State {
     }
 }
 
-/// The file of a code. It holds a digest, so that its name lets nobody in.
-fn code_path(folder: &Folder, code: &str) -> PathBuf {
+/// The name of a code on the shelf. It holds a digest, so that it lets nobody in.
+fn code_name(code: &str) -> String {
     let digest = Digest::of(&[b"secondkey page code\n", code.as_bytes()]);
-    folder.page().join(format!("code-{digest}"))
+    format!("{FOLDER}/{CODE}{digest}")
 }
 
-fn forget_old_codes(folder: &Folder, now: Timestamp) {
-    let Ok(entries) = std::fs::read_dir(folder.page()) else {
-        return;
-    };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let name = path.file_name().and_then(|name| name.to_str());
-        if !name.is_some_and(|name| name.starts_with("code-")) {
+fn forget_old_codes(shelf: &Shelf, now: Timestamp) -> Result<(), StoreError> {
+    for (name, _) in shelf.list(FOLDER)? {
+        if !name.starts_with(CODE) {
             continue;
         }
-        let content = std::fs::read_to_string(&path).unwrap_or_default();
+        let name = format!("{FOLDER}/{name}");
+        let content = shelf.read(&name)?.unwrap_or_default();
         let until = content.lines().next().and_then(|text| text.parse().ok());
-        let until = until.unwrap_or(0);
-        if now >= Timestamp::from_unix_ms(until) {
+        if now >= Timestamp::from_unix_ms(until.unwrap_or(0)) {
             // Somebody else may have been faster.
-            drop(std::fs::remove_file(&path));
+            shelf.take(&name)?;
         }
     }
+    Ok(())
 }

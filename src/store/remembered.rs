@@ -1,8 +1,7 @@
 //! The capabilities of each target as they were accepted, and as they were last seen.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rusqlite::{Connection, Row, named_params};
 use tokio::task::spawn_blocking;
 
 use crate::core::approval::SignedAcceptance;
@@ -10,9 +9,10 @@ use crate::core::capability::{Capability, Remembered};
 use crate::core::time::Timestamp;
 use crate::core::work::Digest;
 use crate::store::State;
-use crate::store::database::{connect, connect_to_read, patiently};
+use crate::store::database::{Database, patiently};
 use crate::store::error::StoreError;
 use crate::store::folder::Folder;
+use crate::store::sql::{self, Connection, Row, params};
 
 /// Those that are not what was accepted, in a state folder that nobody has opened here. Blocks.
 ///
@@ -23,36 +23,33 @@ pub fn changed_capabilities(folder: &Path) -> Result<Vec<Remembered>, StoreError
     if !State::exists(folder) {
         return Ok(Vec::new());
     }
-    let connection = connect_to_read(&Folder::at(folder).database())?;
+    let connection = Folder::at(folder).database()?.connect_to_read()?;
     let all = patiently(|| {
-        let known = "select count(*) from pragma_table_info('capabilities')";
-        if connection.query_row(known, (), |row| row.get::<_, i64>(0))? == 0 {
+        if !connection.has_column("capabilities", "seen")? {
             return Ok(Vec::new());
         }
-        let mut statement = connection.prepare(&format!("{ALL} order by target, name"))?;
-        let rows = statement.query_map((), read)?;
-        rows.collect::<rusqlite::Result<Vec<_>>>()
+        let rows = connection.query_map(&format!("{ALL} order by target, name"), (), read)?;
+        rows.collect::<sql::Result<Vec<_>>>()
     });
-    let all = all.map_err(|error| StoreError::sqlite("read what is remembered", &error))?;
+    let all = all.map_err(|error| StoreError::sql("read what is remembered", &error))?;
     Ok(all.into_iter().filter(Remembered::is_changed).collect())
 }
 
 /// What one state folder remembers. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    database: PathBuf,
+    database: Database,
 }
 
 impl Memory {
-    pub(super) fn new(database: PathBuf) -> Self {
+    pub(super) fn new(database: Database) -> Self {
         Self { database }
     }
 
     /// What is remembered of a target. Blocks.
     pub fn of_now(&self, target: &str) -> Result<Vec<Remembered>, StoreError> {
         self.look(|connection| {
-            let mut statement = connection.prepare(&format!("{ALL} where target = ?1"))?;
-            let rows = statement.query_map([target], read)?;
+            let rows = connection.query_map(&format!("{ALL} where target = ?1"), [target], read)?;
             rows.collect()
         })
     }
@@ -67,9 +64,8 @@ impl Memory {
     /// Those of every target that are not what was accepted, by target and name.
     pub async fn changed(&self) -> Result<Vec<Remembered>, StoreError> {
         let all = self.with(|connection| {
-            let mut statement = connection.prepare(&format!("{ALL} order by target, name"))?;
-            let rows = statement.query_map((), read)?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
+            let rows = connection.query_map(&format!("{ALL} order by target, name"), (), read)?;
+            rows.collect::<sql::Result<Vec<_>>>()
         });
         Ok(all
             .await?
@@ -81,23 +77,23 @@ impl Memory {
     /// Keeps what was seen. What was accepted meanwhile stays accepted.
     pub async fn keep(&self, news: Vec<Remembered>) -> Result<(), StoreError> {
         self.with(move |connection| {
-            connection.execute_batch("begin immediate")?;
+            let all = connection.transaction()?;
             for one in &news {
                 let accepted = one.accepted.as_ref();
-                connection.execute(
+                all.execute(
                     KEEP,
-                    named_params! {
-                        ":target": one.target,
-                        ":name": one.name,
-                        ":accepted": accepted.map(|(digest, _)| digest.to_string()),
-                        ":accepted_as": accepted.map(|(_, whole)| text(whole)),
-                        ":seen": one.seen.0.to_string(),
-                        ":seen_as": text(&one.seen.1),
-                        ":seen_at": one.seen_at.unix_ms(),
-                    },
+                    params![
+                        one.target,
+                        one.name,
+                        accepted.map(|(digest, _)| digest.to_string()),
+                        accepted.map(|(_, whole)| text(whole)),
+                        one.seen.0.to_string(),
+                        text(&one.seen.1),
+                        one.seen_at.unix_ms(),
+                    ],
                 )?;
             }
-            connection.execute_batch("commit")
+            all.commit()
         })
         .await
     }
@@ -123,17 +119,17 @@ impl Memory {
 
     async fn with<T: Send + 'static>(
         &self,
-        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Connection) -> sql::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let memory = self.clone();
         let done = spawn_blocking(move || memory.look(work));
         done.await.map_err(|_| StoreError::Closed)?
     }
 
-    fn look<T>(&self, work: impl Fn(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        let connection = connect(&self.database)?;
+    fn look<T>(&self, work: impl Fn(&Connection) -> sql::Result<T>) -> Result<T, StoreError> {
+        let connection = self.database.connect()?;
         let done = patiently(|| work(&connection));
-        done.map_err(|error| StoreError::sqlite("use the memory of capabilities", &error))
+        done.map_err(|error| StoreError::sql("use the memory of capabilities", &error))
     }
 }
 
@@ -142,7 +138,7 @@ fn text(capability: &Capability) -> String {
     serde_json::to_string(capability).unwrap_or_default()
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Remembered> {
+fn read(row: &Row<'_>) -> sql::Result<Remembered> {
     let accepted: Option<String> = row.get("accepted")?;
     let accepted = match accepted {
         Some(accepted) => Some((
@@ -163,25 +159,25 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Remembered> {
     })
 }
 
-fn digest(text: String) -> rusqlite::Result<Digest> {
-    Digest::try_from(text).map_err(|error| damaged(error.into()))
+fn digest(text: String) -> sql::Result<Digest> {
+    Digest::try_from(text).map_err(|error| damaged(&error))
 }
 
-fn whole(text: &str) -> rusqlite::Result<Box<Capability>> {
-    serde_json::from_str(text).map_err(|error| damaged(error.into()))
+fn whole(text: &str) -> sql::Result<Box<Capability>> {
+    serde_json::from_str(text).map_err(|error| damaged(&error))
 }
 
-fn damaged(why: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, why)
+fn damaged(why: &dyn std::error::Error) -> sql::Error {
+    sql::Error::damaged(&why.to_string())
 }
 
 const ALL: &str = "
     select target, name, accepted, accepted_as, seen, seen_as, seen_at from capabilities";
 const KEEP: &str = "
     insert into capabilities (target, name, accepted, accepted_as, seen, seen_as, seen_at)
-    values (:target, :name, :accepted, :accepted_as, :seen, :seen_as, :seen_at)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
     on conflict (target, name) do update
     set seen = excluded.seen, seen_as = excluded.seen_as, seen_at = excluded.seen_at";
 const ACCEPT: &str = "
     update capabilities set accepted = seen, accepted_as = seen_as, acceptance = ?5
-    where target = ?1 and name = ?2 and seen = ?3 and accepted is ?4";
+    where target = ?1 and name = ?2 and seen = ?3 and accepted is not distinct from ?4";

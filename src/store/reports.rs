@@ -1,14 +1,12 @@
 //! Ends of runs that somebody else keeps the record of: an agent's relay. Each is written along with its
 //! entry in the log, and kept until the relay has put it on record, whatever becomes of this process meanwhile.
 
-use std::path::PathBuf;
-
-use rusqlite::Connection;
+use crate::store::sql::{self, Connection};
 use tokio::task::spawn_blocking;
 
 use crate::core::ids::{RequestId, TokenId};
 use crate::core::request::Ending;
-use crate::store::database::connect;
+use crate::store::database::Database;
 use crate::store::error::StoreError;
 
 /// A run of which the relay has not said yet that it knows the end.
@@ -25,23 +23,22 @@ pub struct Unsaid {
 /// The runs of one state folder whose ends are still to be said. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Reports {
-    database: PathBuf,
+    database: Database,
 }
 
 impl Reports {
-    pub(super) fn new(database: PathBuf) -> Self {
+    pub(super) fn new(database: Database) -> Self {
         Self { database }
     }
 
     /// All of them.
     pub async fn all(&self) -> Result<Vec<Unsaid>, StoreError> {
         self.with(|connection| {
-            let mut statement = connection.prepare(ALL)?;
-            let rows = statement.query_map((), |row| {
+            let rows = connection.query_map(ALL, (), |row| {
                 let ending: Option<String> = row.get(2)?;
                 Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, ending))
             })?;
-            let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            let rows = rows.collect::<sql::Result<Vec<_>>>()?;
             Ok(rows.into_iter().filter_map(read).collect())
         })
         .await
@@ -56,12 +53,12 @@ impl Reports {
 
     async fn with<T: Send + 'static>(
         &self,
-        look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        look: impl FnOnce(&Connection) -> sql::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let path = self.database.clone();
+        let database = self.database.clone();
         let looked = spawn_blocking(move || {
-            let connection = connect(&path)?;
-            look(&connection).map_err(|error| StoreError::sqlite("read the journal", &error))
+            let connection = database.connect()?;
+            look(&connection).map_err(|error| StoreError::sql("read the journal", &error))
         });
         looked.await.map_err(|_| StoreError::Closed)?
     }
@@ -84,10 +81,9 @@ fn read((request, token, ending): (String, String, Option<String>)) -> Option<Un
 pub(super) fn begin(
     connection: &Connection,
     (request, token): (&RequestId, &TokenId),
-) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(BEGIN)?;
-    statement
-        .execute((request.as_str(), token.as_str()))
+) -> sql::Result<()> {
+    connection
+        .execute(BEGIN, (request.as_str(), token.as_str()))
         .map(drop)
 }
 
@@ -95,10 +91,11 @@ pub(super) fn begin(
 pub(super) fn end(
     connection: &Connection,
     (request, ending): (&RequestId, &Ending),
-) -> rusqlite::Result<()> {
+) -> sql::Result<()> {
     let ending = serde_json::to_string(ending).unwrap_or_default();
-    let mut statement = connection.prepare_cached(END)?;
-    statement.execute((request.as_str(), ending)).map(drop)
+    connection
+        .execute(END, (request.as_str(), ending))
+        .map(drop)
 }
 
 const ALL: &str = "select request, token, ending from reports order by request";

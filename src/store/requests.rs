@@ -12,11 +12,11 @@ pub(in crate::store) mod values;
 mod watch;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use crate::store::sql::{self, Connection};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -30,7 +30,7 @@ use crate::core::refusal::Refusal;
 use crate::core::request::{Change, Request, Review, Values};
 use crate::core::time::{Clock, Timestamp};
 use crate::store::State;
-use crate::store::database::{connect_to_read, patiently};
+use crate::store::database::{Database, patiently};
 use crate::store::error::StoreError;
 use crate::store::folder::Folder;
 use crate::store::log::{Deed, Door, Job};
@@ -48,7 +48,7 @@ pub struct Requests {
 
 struct Inner {
     door: Arc<Door>,
-    path: PathBuf,
+    database: Database,
     workspace: String,
     clock: Arc<dyn Clock>,
     key: ValuesKey,
@@ -62,7 +62,7 @@ struct Inner {
 impl fmt::Debug for Requests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Requests")
-            .field("path", &self.inner.path)
+            .field("database", &self.inner.database)
             .field("workspace", &self.inner.workspace)
             .finish_non_exhaustive()
     }
@@ -71,14 +71,14 @@ impl fmt::Debug for Requests {
 impl Requests {
     pub(in crate::store) fn new(
         door: Arc<Door>,
-        (path, workspace): (PathBuf, String),
+        (database, workspace): (Database, String),
         clock: Arc<dyn Clock>,
         (key, records): (ValuesKey, Checks<&'static str>),
     ) -> Self {
         let inner = Inner {
             door,
-            watcher: Watcher::new(path.clone()),
-            path,
+            watcher: Watcher::new(database.clone()),
+            database,
             workspace,
             clock,
             key,
@@ -211,7 +211,7 @@ impl Requests {
 
     fn read<T>(
         &self,
-        mut look: impl FnMut(&Connection) -> rusqlite::Result<T>,
+        mut look: impl FnMut(&Connection) -> sql::Result<T>,
     ) -> Result<T, StoreError> {
         let mut reading = self
             .inner
@@ -220,11 +220,11 @@ impl Requests {
             .unwrap_or_else(PoisonError::into_inner);
         let connection = match reading.take() {
             Some(connection) => connection,
-            None => connect_to_read(&self.inner.path)?,
+            None => self.inner.database.connect_to_read()?,
         };
         // Only a connection that has just worked is used again.
         let found = patiently(|| look(&connection))
-            .map_err(|error| StoreError::sqlite("read the requests", &error))?;
+            .map_err(|error| StoreError::sql("read the requests", &error))?;
         *reading = Some(connection);
         Ok(found)
     }
@@ -236,14 +236,14 @@ pub fn open_reviews(folder: &Path) -> Result<Vec<Timestamp>, StoreError> {
     if !State::exists(folder) {
         return Ok(Vec::new());
     }
-    let path = Folder::at(folder).database();
-    let connection = connect_to_read(&path)?;
+    let database = Folder::at(folder).database()?;
+    let connection = database.connect_to_read()?;
     let reviews = patiently(|| list::open_reviews(&connection));
-    let reviews = reviews.map_err(|error| StoreError::sqlite("read the requests", &error))?;
+    let reviews = reviews.map_err(|error| StoreError::sql("read the requests", &error))?;
     let since = |review: String| match serde_json::from_str::<Review>(&review) {
         Ok(review) => Ok(review.since()),
         Err(_) => Err(StoreError::Damaged {
-            path: path.clone(),
+            path: database.path(),
             what: "a review in it cannot be read".to_owned(),
         }),
     };
@@ -252,13 +252,13 @@ pub fn open_reviews(folder: &Path) -> Result<Vec<Timestamp>, StoreError> {
 
 /// How many requests wait for people in a database that nobody has opened here.
 pub(in crate::store) fn waiting_in(
-    path: &Path,
+    database: &Database,
     workspace: &str,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let connection = connect_to_read(path)?;
+    let connection = database.connect_to_read()?;
     patiently(|| list::waiting(&connection, workspace, None, now))
-        .map_err(|error| StoreError::sqlite("read the requests", &error))
+        .map_err(|error| StoreError::sql("read the requests", &error))
 }
 
 async fn blocking<T: Send + 'static>(

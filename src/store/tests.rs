@@ -23,7 +23,11 @@ const NOW: i64 = 1_700_000_000_000;
 
 fn open(folder: &TempDir) -> (State, Arc<TestClock>) {
     let clock = Arc::new(TestClock(AtomicI64::new(NOW)));
-    let state = State::open(&folder.path().join("state"), clock.clone()).unwrap();
+    let root = folder.path().join("state");
+    if !root.exists() {
+        elsewhere::share(&root);
+    }
+    let state = State::open(&root, clock.clone()).unwrap();
     (state, clock)
 }
 

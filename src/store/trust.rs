@@ -5,9 +5,7 @@
 //! out leaves nobody trusted. When a version was pinned is not kept; its signers have to have been
 //! trust admins when it was made and when it was pinned.
 
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::core::approval::verify::CLOCK_SKEW_MS;
@@ -16,7 +14,10 @@ use crate::core::refusal::{Code, Refusal};
 use crate::core::time::Timestamp;
 use crate::core::trust::{SignedTrust, TrustError, TrustFile, first_with, next_with};
 use crate::store::error::StoreError;
-use crate::store::folder::{Folder, private_folder, read_private};
+use crate::store::shelf::{Shelf, Staged, Stamp};
+
+/// Where they are on the shelf.
+const FOLDER: &str = "trust";
 
 /// Why the pinned trust file could not be read or replaced.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -59,23 +60,23 @@ impl From<PinnedError> for Refusal {
     }
 }
 
-/// What tells one state of a file from the next: its number, inode, last change and length.
-type Stamp = (u64, u64, i64, i64, u64);
+/// A version and what tells one state of it from the next.
+type Version = (u64, Stamp);
 
 type Pinned = Result<Option<Arc<TrustFile>>, PinnedError>;
 
 /// The chain of a state folder, verified again when one of its files has changed.
 #[derive(Debug)]
 pub(super) struct TrustChain {
-    folder: PathBuf,
+    shelf: Shelf,
     checks: Checks<TrustError>,
-    seen: Mutex<Option<(Vec<Stamp>, Pinned)>>,
+    seen: Mutex<Option<(Vec<Version>, Pinned)>>,
 }
 
 impl TrustChain {
-    pub(super) fn new(folder: &Folder, checks: Checks<TrustError>) -> Self {
+    pub(super) fn new(shelf: Shelf, checks: Checks<TrustError>) -> Self {
         Self {
-            folder: folder.trust(),
+            shelf,
             checks,
             seen: Mutex::new(None),
         }
@@ -91,7 +92,7 @@ impl TrustChain {
         {
             return pinned.clone();
         }
-        let numbers = stamps.iter().map(|(number, ..)| *number);
+        let numbers = stamps.iter().map(|(number, _)| *number);
         let pinned = self.verified(numbers);
         if let Err(error) = &pinned {
             tracing::error!(%error, "no approval counts until the trust file is mended");
@@ -106,12 +107,13 @@ impl TrustChain {
             return Ok(Vec::new());
         };
         let read = |version| {
-            let path = self.path(version);
-            let text = read_private(&path)?;
-            SignedTrust::parse(text.as_bytes()).map_err(|error| PinnedError::Broken {
-                path,
-                why: error.to_string(),
-            })
+            let broken = |why: String| PinnedError::Broken {
+                path: self.shelf.path(&name(version)),
+                why,
+            };
+            let text = self.shelf.read(&name(version))?;
+            let text = text.ok_or_else(|| broken("the file is gone".to_owned()))?;
+            SignedTrust::parse(text.as_bytes()).map_err(|error| broken(error.to_string()))
         };
         (1..=newest.version).map(read).collect()
     }
@@ -137,38 +139,16 @@ impl TrustChain {
 
     /// Writes a version beside its place; [`Staged::place`] puts it there in one step.
     pub(super) fn stage(&self, candidate: &SignedTrust) -> Result<Staged, StoreError> {
-        private_folder(&self.folder)?;
-        let path = self.path(candidate.trust.version);
-        let failed = |error: &std::io::Error| StoreError::io("write", &path, error);
-        // `tempfile` makes files for their owner alone.
-        let mut file = tempfile::Builder::new()
-            .prefix(".new-")
-            .tempfile_in(&self.folder)
-            .map_err(|error| failed(&error))?;
-        file.write_all(candidate.to_text().as_bytes())
-            .and_then(|()| file.as_file().sync_all())
-            .map_err(|error| failed(&error))?;
-        Ok(Staged { file, path })
+        let name = name(candidate.trust.version);
+        self.shelf.stage(&name, &candidate.to_text())
     }
 
     /// The numbers and states of the files, by number.
-    fn stamps(&self) -> Result<Vec<Stamp>, StoreError> {
-        let failed = |error: &std::io::Error| StoreError::io("look at", &self.folder, error);
-        let entries = match std::fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(&error)),
-        };
-        let mut stamps = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(|error| failed(&error))?;
-            let Some(number) = entry.file_name().to_str().and_then(number_in) else {
-                continue;
-            };
-            let facts = entry.metadata().map_err(|error| failed(&error))?;
-            let changed = (facts.ctime(), facts.ctime_nsec());
-            stamps.push((number, facts.ino(), changed.0, changed.1, facts.size()));
-        }
+    fn stamps(&self) -> Result<Vec<Version>, StoreError> {
+        let files = self.shelf.list(FOLDER)?.into_iter();
+        let mut stamps: Vec<Version> = files
+            .filter_map(|(name, stamp)| Some((number_in(&name)?, stamp)))
+            .collect();
         stamps.sort_unstable();
         Ok(stamps)
     }
@@ -176,15 +156,16 @@ impl TrustChain {
     fn verified(&self, numbers: impl Iterator<Item = u64>) -> Pinned {
         let mut current: Option<TrustFile> = None;
         for (expected, number) in (1..).zip(numbers) {
-            let path = self.path(expected);
             let broken = |why: String| PinnedError::Broken {
-                path: path.clone(),
+                path: self.shelf.path(&name(expected)),
                 why,
             };
             if number != expected {
                 return Err(broken("the file is gone".to_owned()));
             }
-            let text = read_private(&path).map_err(|error| broken(error.to_string()))?;
+            let text = self.shelf.read(&name(expected));
+            let text = text.map_err(|error| broken(error.to_string()))?;
+            let text = text.ok_or_else(|| broken("the file is gone".to_owned()))?;
             let signed = SignedTrust::parse(text.as_bytes());
             let signed = signed.map_err(|error| broken(error.to_string()))?;
             let made = Timestamp::from_unix_ms(signed.trust.created_ms);
@@ -196,29 +177,11 @@ impl TrustChain {
         }
         Ok(current.map(Arc::new))
     }
-
-    fn path(&self, version: u64) -> PathBuf {
-        self.folder.join(format!("{version:04}.json"))
-    }
 }
 
-/// A version that lies beside its place. Without [`Staged::place`] it goes away again.
-#[derive(Debug)]
-pub(super) struct Staged {
-    file: tempfile::NamedTempFile,
-    path: PathBuf,
-}
-
-impl Staged {
-    /// Puts it in its place, in one step and for good.
-    pub(super) fn place(self) -> Result<(), StoreError> {
-        let failed = |error: &std::io::Error| StoreError::io("write", &self.path, error);
-        let placed = self.file.persist_noclobber(&self.path);
-        placed.map_err(|error| failed(&error.error))?;
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|error| failed(&error))
-    }
+/// The name of a version on the shelf.
+fn name(version: u64) -> String {
+    format!("{FOLDER}/{version:04}.json")
 }
 
 /// The number in `0001.json`, written as this program writes it.

@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 
 use crate::core::time::Timestamp;
 use crate::core::workspace::{FOLDER, NAME_FILE, WorkspaceName};
+use crate::store::database::Database;
 use crate::store::error::StoreError;
-use crate::store::folder::{create_private, private_folder, read_private};
+use crate::store::folder::{Folder, create_private, private_folder, read_private};
 
 /// How long a relay gets to let go of a workspace.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -121,6 +122,11 @@ impl Workspaces {
         let aside = self.root.join("removed");
         private_folder(&aside)?;
         let to = aside.join(format!("{name}-{}", now.unix_ms()));
+        if let Database::Server(server) = Folder::at(&path).database()? {
+            server
+                .put_aside(&format!("removed_{name}_{}", now.unix_ms()))
+                .map_err(|error| StoreError::sql("put the tables aside", &error))?;
+        }
         std::fs::rename(&path, &to).map_err(|error| StoreError::io("move", &path, &error))?;
         Ok(to)
     }

@@ -15,8 +15,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("system", &["core"]),
     ("wire", &["core"]),
-    ("store", &["core"]),
-    ("exec", &["core"]),
+    ("pg", &["core"]),
+    ("store", &["core", "pg"]),
+    ("exec", &["core", "pg"]),
     ("capabilities", &["core", "config", "policies"]),
     (
         "agent",
@@ -69,7 +70,7 @@ const TOP: &[&str] = &["boot", "cli", "main", "lib"];
 const RESERVED: &[(&str, &[&str])] = &[
     ("rusqlite", &["store", "exec"]),
     ("sqlx", &["exec"]),
-    ("tokio_postgres", &["exec"]),
+    ("tokio_postgres", &["pg", "store", "exec"]),
     ("deadpool_postgres", &["exec"]),
     ("exec::postgres", &["exec"]),
     ("exec::mysql", &["exec"]),

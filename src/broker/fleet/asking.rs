@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::fleet::run::Run;
-use crate::broker::fleet::{Connected, Slot, Waiting};
+use crate::broker::fleet::{Connected, Waiting, Way};
 use crate::core::approval::Purpose;
 use crate::core::ids::{AgentId, HandleId};
 use crate::core::principal::Principal;
@@ -26,9 +26,18 @@ use crate::wire::Answer;
 use crate::wire::fleet::{FromRelay, Question, Reply, Sent};
 
 /// How long an agent may take over a question that runs nothing of a caller's.
-const QUESTION: Duration = Duration::from_mins(1);
+pub(super) const QUESTION: Duration = Duration::from_mins(1);
 /// How long an agent may take to say whether a database answers.
 const REACH: Duration = Duration::from_secs(8);
+
+/// Room for one order at an agent, until it is dropped.
+pub struct Room(#[expect(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Room")
+    }
+}
 
 /// A question that was put, until its answer has come or nobody waits any more.
 pub(super) struct Asked {
@@ -40,12 +49,9 @@ pub(super) struct Asked {
 impl Drop for Asked {
     fn drop(&mut self) {
         // Somebody who left: the agent need not go on. After an answer this finds nothing.
-        if self.connected.calls().remove(&self.call).is_some() {
-            let cancel = FromRelay::Cancel {
-                call: self.call,
-                stop: false,
-            };
-            drop(self.connected.out.try_send(cancel));
+        if let Some(waiting) = self.connected.calls().remove(&self.call) {
+            waiting.cancel.cancel();
+            self.connected.say_cancel(self.call, false);
         }
     }
 }
@@ -66,15 +72,24 @@ impl Connected {
         &self,
         whose: (&Principal, &TargetName),
         cancel: &CancellationToken,
-    ) -> Result<Slot, Refusal> {
+    ) -> Result<Room, Refusal> {
         let gone = || {
             Refusal::new(
                 Code::Cancelled,
                 "the call was cancelled before its turn came",
             )
         };
+        let room = async {
+            match &self.way {
+                Way::Here { slots, .. } => {
+                    let slot = Arc::clone(slots).take(whose).await?;
+                    Ok(Room(Box::new(slot)))
+                }
+                Way::Away(away) => away.peer.slot(&self.id, whose).await.map(Room),
+            }
+        };
         tokio::select! {
-            slot = Arc::clone(&self.slots).take(whose) => slot,
+            room = room => room,
             () = self.gone.cancelled() => Err(self.lost()),
             () = cancel.cancelled() => Err(gone()),
         }
@@ -194,9 +209,28 @@ impl Connected {
     ) -> Result<Asked, Refusal> {
         let call = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
+        let cancel = CancellationToken::new();
+        let out = match &self.way {
+            Way::Here { out, .. } => out,
+            Way::Away(away) => {
+                let waiting = Waiting {
+                    answer: sender,
+                    run: None,
+                    cancel: cancel.clone(),
+                };
+                self.calls().insert(call, waiting);
+                self.ask_away(away, call, (question, run), cancel);
+                return Ok(Asked {
+                    connected: Arc::clone(self),
+                    call,
+                    answer,
+                });
+            }
+        };
         let waiting = Waiting {
             answer: sender,
             run,
+            cancel,
         };
         self.calls().insert(call, waiting);
         let asked = Asked {
@@ -214,13 +248,23 @@ impl Connected {
                 self.calls().remove(&call);
                 Err(self.lost())
             }
-            sent = self.out.send(question) => {
+            sent = out.send(question) => {
                 if sent.is_ok() {
                     return Ok(asked);
                 }
                 self.calls().remove(&call);
                 Err(self.lost())
             }
+        }
+    }
+
+    /// Tells the agent that nobody waits for a call any more, or that it has to stop it; whether there was room
+    /// to say so.
+    pub(super) fn say_cancel(&self, call: u64, stop: bool) -> bool {
+        match &self.way {
+            Way::Here { out, .. } => out.try_send(FromRelay::Cancel { call, stop }).is_ok(),
+            // The relay that has it tells it, once the call is let go of.
+            Way::Away(_) => true,
         }
     }
 

@@ -7,12 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot::error::RecvError;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::NotRun;
-use crate::broker::fleet::Connected;
+use crate::broker::fleet::{Connected, Way};
 use crate::core::approval::Backing;
 use crate::core::audit::{Draft, EventKind};
 use crate::core::ids::{AgentId, RequestId, TokenId};
@@ -29,8 +30,8 @@ use crate::wire::Answer;
 use crate::wire::fleet::{Ended, FromAgent, FromRelay, Order, Question, Reply, Sent};
 
 /// What is remembered of an order while it is out.
-#[derive(Clone, Debug)]
-pub(super) struct Run {
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Run {
     request: RequestId,
     token: TokenId,
     principal: Principal,
@@ -38,9 +39,18 @@ pub(super) struct Run {
     time_ms: u32,
     /// Whether people approved it, so that there is a record that has to follow.
     has_a_life: bool,
+    #[serde(skip)]
     begun: bool,
     /// Whether the agent was told to stop it.
+    #[serde(skip)]
     stopped: bool,
+}
+
+impl Run {
+    /// How long its answer may take.
+    pub(super) fn patience(&self) -> Duration {
+        AROUND + Duration::from_millis(u64::from(self.time_ms))
+    }
 }
 
 /// What an order allows, and whether anybody still waits for it.
@@ -84,7 +94,7 @@ impl Connected {
         }));
         let bounds = Bounds {
             effect: claims.effect,
-            patience: AROUND + Duration::from_millis(u64::from(claims.limits.time_ms)),
+            patience: run.patience(),
             cancel,
         };
         let this = Arc::clone(self);
@@ -117,10 +127,14 @@ impl Connected {
         let answer = tokio::select! {
             answer = timeout_at(until, &mut asked.answer) => answer,
             () = bounds.cancel.cancelled() => {
-                drop(self.out.try_send(FromRelay::Cancel { call: asked.call, stop: false }));
+                self.cancel(asked.call);
                 timeout_at(until, &mut asked.answer).await
             }
         };
+        if let (Ok(Err(_)), Way::Away(_), true) = (&answer, &self.way, run.has_a_life) {
+            // The other relay may not have come to it.
+            self.lose(&run).await;
+        }
         let outcome = match answer {
             Ok(answer) => self.outcome(answer, bounds.effect),
             Err(_) => Err(self.silent(bounds.effect).into()),
@@ -143,11 +157,7 @@ impl Connected {
         let runs = runs.filter_map(|(call, waiting)| Some((*call, waiting.run.as_mut()?)));
         for (call, run) in runs.filter(|(_, run)| run.principal.is_of(principal)) {
             // Said again at the next look where there was no room to say it.
-            run.stopped |= !run.stopped
-                && self
-                    .out
-                    .try_send(FromRelay::Cancel { call, stop: true })
-                    .is_ok();
+            run.stopped |= !run.stopped && self.say_cancel(call, true);
         }
     }
 
@@ -267,26 +277,31 @@ impl Connected {
             let Some(run) = waiting.run.filter(|run| run.has_a_life) else {
                 continue;
             };
-            let ended = Ended {
-                request: run.request.clone(),
-                token: run.token.clone(),
-                ending: Ending::Unknown,
-                rows: None,
-            };
-            let recorded = if run.begun {
-                Ok(())
-            } else {
-                self.start(&run).await
-            };
-            let recorded = match recorded {
-                Ok(()) => self.end(ended).await,
-                Err(refusal) => Err(refusal),
-            };
-            if let Err(refusal) = recorded {
-                tracing::error!(request = %run.request, %refusal, "a lost run could not be recorded");
-            }
+            self.lose(&run).await;
             // Dropped only now: whoever waits is told when it is on record.
             drop(waiting.answer);
+        }
+    }
+
+    /// A run was begun, or may have been, and nobody here will hear its end.
+    async fn lose(&self, run: &Run) {
+        let ended = Ended {
+            request: run.request.clone(),
+            token: run.token.clone(),
+            ending: Ending::Unknown,
+            rows: None,
+        };
+        let recorded = if run.begun {
+            Ok(())
+        } else {
+            self.start(run).await
+        };
+        let recorded = match recorded {
+            Ok(()) => self.end(ended).await,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = recorded {
+            tracing::error!(request = %run.request, %refusal, "a lost run could not be recorded");
         }
     }
 
@@ -338,7 +353,9 @@ impl Connected {
             });
         follow(settled.await.map(drop))?;
         // An agent that is gone says it again when it is back.
-        drop(self.out.try_send(FromRelay::Recorded { request }));
+        if let Way::Here { out, .. } = &self.way {
+            drop(out.try_send(FromRelay::Recorded { request }));
+        }
         Ok(())
     }
 

@@ -49,7 +49,7 @@ struct Waiting {
 
 /// Room for one order, until it is dropped.
 #[derive(Debug)]
-pub struct Slot {
+pub(super) struct Slot {
     slots: Arc<Slots>,
     shares: [Share; 2],
 }

@@ -46,6 +46,7 @@ fn mode(folder: &Path) -> Check {
     Check::good(match State::mode_of(folder) {
         Mode::Local => "mode: local",
         Mode::Fleet => "mode: fleet, by a relay or an agent that has joined one",
+        Mode::Cluster => "mode: cluster, by a relay whose tables are at a PostgreSQL server",
     })
 }
 

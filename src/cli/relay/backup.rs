@@ -12,7 +12,7 @@ use crate::clock::SystemClock;
 use crate::config::{Flags, Home, Surroundings};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::refusal::{Code, Refusal};
-use crate::store::backup;
+use crate::store::{State, backup};
 
 /// Where to.
 #[derive(Args, Debug)]
@@ -33,6 +33,15 @@ pub(super) struct RestoreArgs {
 pub(super) async fn back_up(args: BackupArgs, shared: Shared) -> Result<Exit, Failure> {
     let flags = whole(shared.clone())?;
     let root = Home::find(&flags, &Surroundings::of_process())?.state_dir;
+    if State::is_shared(&root).map_err(Refusal::from)? {
+        let sentence =
+            "the tables of this relay are at a PostgreSQL server, and not in its state folder";
+        return Err(Failure::Refused(
+            Refusal::new(Code::InvalidArgument, sentence).hint(
+                "back that database up with its own means (`pg_dump`), and keep a copy of the folder `keys` elsewhere",
+            ),
+        ));
+    }
     let desk = Desk::open(shared)?;
     let (state, to) = (desk.place.state.clone(), args.to.clone());
     let made = async {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::statements::ByTarget;
 use crate::cli::mcp::{close_when_asked, serve_page};
 use crate::cli::relay::opening::Opening;
-use crate::cli::relay::{Clock, Desk, ServeArgs};
+use crate::cli::relay::{Clock, Desk, ServeArgs, store};
 use crate::cli::{Databases, Exit, Failure, Shared, output};
 use crate::clock::SystemClock;
 use crate::config::{self, Home, Oidc, RelayConfig, Surroundings};
@@ -21,7 +21,7 @@ use crate::core::notice::Network;
 use crate::core::refusal::{Code, Refusal};
 use crate::core::workspace::WorkspaceName;
 use crate::reach::Reach;
-use crate::relay::{self, Certificates, Hall, Issuer, Relay, Tls};
+use crate::relay::{self, Certificates, Cluster, Hall, Issuer, Relay, Tls};
 use crate::store::Workspaces;
 use crate::web::Address;
 
@@ -50,6 +50,9 @@ pub(super) async fn run(args: ServeArgs, shared: Shared) -> Result<Exit, Failure
     let [policy, _] = config::load_policies(&flags, &around)?;
     let issuer = config::load_oidc(&flags, &around)?.map(issuer);
     let root = Home::find(&flags, &around)?.state_dir;
+    if let Some(store) = &args.store {
+        store::place(&root, store, &around)?;
+    }
     let desk = Desk::open(Shared {
         config: flags.config,
         state: flags.state,
@@ -72,6 +75,8 @@ struct Serving {
     plain_http_on_the_network: bool,
     trusted_proxies: Vec<Network>,
     connections_per_address: u32,
+    store: Option<String>,
+    advertise: Option<String>,
     metrics: Option<SocketAddr>,
     metrics_on_the_network: bool,
 }
@@ -99,6 +104,8 @@ impl Serving {
                 .connections_per_address
                 .or(file.connections_per_address)
                 .unwrap_or(CONNECTIONS),
+            store: args.store.or(file.store),
+            advertise: args.advertise.or(file.advertise),
             metrics: args.metrics.or(file.metrics),
             metrics_on_the_network: args.metrics_on_the_network || file.metrics_on_the_network,
         }
@@ -165,6 +172,7 @@ async fn served(
         }
         None => None,
     };
+    let cluster = Cluster::enter(state, args.advertise).await?;
     let event = |kind| Draft::new(clock.now(), kind).text("version", env!("CARGO_PKG_VERSION"));
     let started = event(EventKind::ServerStarted).text("relay", &address.to_string());
     state.log().append(started).await.map_err(Refusal::from)?;
@@ -199,7 +207,7 @@ async fn served(
         let at = numbers.local_addr()?;
         output::say(&format!("Its numbers are at http://{at}/metrics."))?;
     }
-    relay::serve(Arc::new(relay), listener, numbers).await;
+    relay::serve(Arc::new(relay), (listener, numbers), cluster).await;
     state.log().append_soon(event(EventKind::ServerStopped));
     Ok(())
 }

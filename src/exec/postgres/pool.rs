@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::address::Address;
 use super::session::Session;
 use crate::core::refusal::{Code, Refusal};
+use crate::pg::Address;
 
 /// Connections to one target at a time.
 const CONNECTIONS: usize = 8;

@@ -12,15 +12,12 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{CancelToken, Client, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::address::{Address, Place};
 use super::errors;
 use super::guard::{Guard, GuardedTls, Tripped};
 use super::prepared::Prepared;
-use super::socket::Socket;
 use crate::core::refusal::{Code, Refusal};
+use crate::pg::{Address, CONNECT_TIMEOUT, Place, Socket};
 
-/// How long connecting may take.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the facts about a login are believed.
 pub(super) const BELIEVED: Duration = Duration::from_mins(1);
 /// How long a connection that is given up may take to say goodbye.

@@ -16,6 +16,7 @@ use crate::store::notices::{Leased, Step, table as notices};
 use crate::store::reports;
 use crate::store::requests::row;
 use crate::store::requests::{Damaged, RequestError};
+use crate::store::sql;
 
 /// How many expired requests are recorded along with another deed.
 const SWEEP: u32 = 100;
@@ -54,7 +55,7 @@ pub(super) type Done = Result<Option<Request>, RequestError>;
 
 impl Writer {
     /// Does a deed. An error of SQLite that leaves the transaction whole fails the deed alone.
-    pub(super) fn perform(&self, end: &mut Sealed, deed: Deed) -> rusqlite::Result<Done> {
+    pub(super) fn perform(&self, end: &mut Sealed, deed: Deed) -> sql::Result<Done> {
         match deed {
             Deed::Apply(change) => self.guarded(end, |end| self.take(end, change)),
             Deed::File { change, sealed } => {
@@ -80,7 +81,7 @@ impl Writer {
         &self,
         start: &Start,
         dispatched: &Dispatched,
-    ) -> rusqlite::Result<Result<Option<Change>, BeginError>> {
+    ) -> sql::Result<Result<Option<Change>, BeginError>> {
         let request = match self.load(&start.request)? {
             None => return Ok(Ok(None)),
             Some(Ok(request)) => request,
@@ -106,7 +107,7 @@ impl Writer {
         end: &mut Sealed,
         (id, ending): &(RequestId, Ending),
         outcome: &Draft,
-    ) -> rusqlite::Result<Sealed> {
+    ) -> sql::Result<Sealed> {
         if let Some(Ok(request)) = self.load(id)? {
             let now = self.clock.now();
             match request.end(ending.clone(), now, outcome.clone()) {
@@ -123,24 +124,20 @@ impl Writer {
 
     /// Appends the entries of a change, and queues what people are told of it; gives the place of
     /// the last entry.
-    pub(super) fn record(&self, end: &mut Sealed, change: &Change) -> rusqlite::Result<Sealed> {
+    pub(super) fn record(&self, end: &mut Sealed, change: &Change) -> sql::Result<Sealed> {
         for event in change.events() {
             self.insert(end, event)?;
             notices::announce(&self.connection, event, change, self.clock.now())?;
         }
+        self.connection.ring()?;
         Ok(*end)
     }
 
-    fn load(&self, id: &RequestId) -> rusqlite::Result<Option<Result<Request, Damaged>>> {
+    fn load(&self, id: &RequestId) -> sql::Result<Option<Result<Request, Damaged>>> {
         row::load(&self.connection, (&self.workspace, &self.records), id)
     }
 
-    fn file(
-        &self,
-        end: &mut Sealed,
-        change: Change,
-        sealed: Option<&[u8]>,
-    ) -> rusqlite::Result<Done> {
+    fn file(&self, end: &mut Sealed, change: Change, sealed: Option<&[u8]>) -> sql::Result<Done> {
         if change.before() != 0 || change.request().asked().workspace != self.workspace {
             return Ok(Err(RequestError::Conflict));
         }
@@ -151,7 +148,7 @@ impl Writer {
         Ok(Ok(Some(change.into_request())))
     }
 
-    fn take(&self, end: &mut Sealed, change: Change) -> rusqlite::Result<Done> {
+    fn take(&self, end: &mut Sealed, change: Change) -> sql::Result<Done> {
         if !row::update(&self.connection, &change, self.clock.now())? {
             let id = change.request().id();
             return Ok(match self.load(id)? {
@@ -165,7 +162,7 @@ impl Writer {
     }
 
     /// The request as of now, with what time has done to it recorded.
-    fn caught_up(&self, end: &mut Sealed, id: &RequestId) -> rusqlite::Result<Done> {
+    fn caught_up(&self, end: &mut Sealed, id: &RequestId) -> sql::Result<Done> {
         let request = match self.load(id)? {
             None => return Ok(Err(RequestError::NotFound(id.clone()))),
             Some(Err(damaged)) => return Ok(Err(damaged.into())),
@@ -177,12 +174,7 @@ impl Writer {
         }
     }
 
-    fn decided(
-        &self,
-        end: &mut Sealed,
-        request: Request,
-        decide: Decide,
-    ) -> rusqlite::Result<Done> {
+    fn decided(&self, end: &mut Sealed, request: Request, decide: Decide) -> sql::Result<Done> {
         let (id, now) = (request.id().clone(), self.clock.now());
         // The writer serves everybody; somebody's broken decision must not end it.
         let decided = std::panic::catch_unwind(AssertUnwindSafe(|| decide(request, now)));
@@ -194,7 +186,7 @@ impl Writer {
         }
     }
 
-    fn sweep(&self, end: &mut Sealed) -> rusqlite::Result<()> {
+    fn sweep(&self, end: &mut Sealed) -> sql::Result<()> {
         for id in row::overdue(&self.connection, self.clock.now(), SWEEP)? {
             let Ok(id) = id.parse::<RequestId>() else {
                 continue;
@@ -212,7 +204,7 @@ impl Writer {
         &self,
         end: &mut Sealed,
         step: &Step,
-    ) -> rusqlite::Result<Result<Option<Leased>, StoreError>> {
+    ) -> sql::Result<Result<Option<Leased>, StoreError>> {
         let mut leased = None;
         let done = self.guarded(end, |end| {
             leased = notices::perform(&self.connection, step, self.clock.now())?;
@@ -233,9 +225,9 @@ impl Writer {
     fn guarded(
         &self,
         end: &mut Sealed,
-        deed: impl FnOnce(&mut Sealed) -> rusqlite::Result<Done>,
-    ) -> rusqlite::Result<Done> {
-        let run = |sql: &str| self.connection.prepare_cached(sql)?.execute(()).map(drop);
+        deed: impl FnOnce(&mut Sealed) -> sql::Result<Done>,
+    ) -> sql::Result<Done> {
+        let run = |sql: &str| self.connection.run(sql);
         let before = *end;
         run("savepoint deed")?;
         let done = match deed(end) {
@@ -245,8 +237,8 @@ impl Writer {
             }
             Ok(Err(refused)) => Err(refused),
             // A full disk, for one, ends the transaction and all that is in it.
-            Err(error) if self.connection.is_autocommit() => return Err(error),
-            Err(error) => Err(StoreError::sqlite("write a request", &error).into()),
+            Err(error) if !self.connection.is_inside() => return Err(error),
+            Err(error) => Err(StoreError::sql("write a request", &error).into()),
         };
         *end = before;
         run("rollback to deed")?;

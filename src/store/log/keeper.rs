@@ -1,21 +1,20 @@
 //! The keeper: syncs unsynced commits within a second, signs heads, and folds the write-ahead log
 //! back into the database before it grows large. It works beside the writer, so that nobody waits.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use crate::store::sql::Connection;
 use tokio::sync::oneshot;
 
 use crate::core::audit::Head;
 use crate::core::time::Clock;
-use crate::store::database::{connect, patiently};
+use crate::store::database::{Database, patiently};
 use crate::store::error::StoreError;
 use crate::store::folder::Folder;
-use crate::store::heads;
+use crate::store::heads::Heads;
 use crate::store::keys;
 use crate::store::log::Sealed;
 use crate::store::log::reading::last;
@@ -81,6 +80,7 @@ impl News {
 #[derive(Debug)]
 pub(in crate::store) struct Keeper {
     folder: Folder,
+    database: Database,
     workspace: String,
     clock: Arc<dyn Clock>,
     news: Arc<News>,
@@ -93,9 +93,14 @@ pub(in crate::store) struct Keeper {
 }
 
 impl Keeper {
-    pub(in crate::store) fn new(folder: Folder, workspace: &str, clock: Arc<dyn Clock>) -> Self {
+    pub(in crate::store) fn new(
+        (folder, database): (Folder, Database),
+        workspace: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             folder,
+            database,
             workspace: workspace.to_owned(),
             clock,
             news: Arc::default(),
@@ -196,7 +201,7 @@ impl Keeper {
             at: self.clock.now(),
         };
         let note = head.sign(&key);
-        heads::append(&self.folder.heads(), &note)?;
+        Heads::of(&self.folder, &self.database).append(&note)?;
         self.covered = self.covered.max(end.sequence);
         self.last_head = Instant::now();
         Ok(note)
@@ -206,12 +211,16 @@ impl Keeper {
         let workspace = self.workspace.clone();
         let connection = self.connection()?;
         patiently(|| last(connection, &workspace))
-            .map_err(|error| StoreError::sqlite("read the audit log", &error))
+            .map_err(|error| StoreError::sql("read the audit log", &error))
     }
 
     /// Syncs the write-ahead log. It has no file while nothing is in it; then all is in the database.
     fn sync(&self) -> Result<(), StoreError> {
-        let path: PathBuf = self.folder.wal();
+        if self.database.file().is_none() {
+            // A server has synced whatever it says is committed.
+            return Ok(());
+        }
+        let path = self.folder.wal();
         match std::fs::File::open(&path).and_then(|wal| wal.sync_data()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(StoreError::io("sync", &path, &error))
@@ -222,19 +231,19 @@ impl Keeper {
 
     fn fold(&mut self) -> Result<(), StoreError> {
         let size = self.folder.wal().metadata().map_or(0, |wal| wal.len());
-        if size < LARGE_WAL {
+        if size < LARGE_WAL || self.database.file().is_none() {
             return Ok(());
         }
         // PASSIVE waits for nobody; what it leaves, the next time takes.
         self.connection()?
             .query_row("pragma wal_checkpoint(passive)", (), |_| Ok(()))
-            .map_err(|error| StoreError::sqlite("tidy up the state database", &error))
+            .map_err(|error| StoreError::sql("tidy up the state database", &error))
     }
 
     fn connection(&mut self) -> Result<&Connection, StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(&self.folder.database())?,
+            None => self.database.connect()?,
         };
         Ok(self.connection.insert(connection))
     }

@@ -4,6 +4,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::store::database::Database;
 use crate::store::error::StoreError;
 use crate::store::folder::Folder;
 
@@ -11,6 +12,12 @@ use crate::store::folder::Folder;
 #[derive(Debug)]
 pub(in crate::store) struct Place {
     database: PathBuf,
+    /// Nothing where the log lies at a server.
+    files: Option<Files>,
+}
+
+#[derive(Debug)]
+struct Files {
     is: Identity,
     wal: PathBuf,
     /// Known after the first commit; the file stays until the last process has closed it.
@@ -22,13 +29,17 @@ type Identity = (u64, u64);
 
 impl Place {
     /// The files of a folder whose database was just opened.
-    pub(in crate::store) fn new(folder: &Folder) -> Result<Self, StoreError> {
-        let database = folder.database();
+    pub(in crate::store) fn new(folder: &Folder, database: &Database) -> Result<Self, StoreError> {
+        let files = |file: &Path| {
+            Ok(Files {
+                is: identity(file).ok_or_else(|| gone(file))?,
+                wal: folder.wal(),
+                wal_is: None,
+            })
+        };
         Ok(Self {
-            is: identity(&database).ok_or_else(|| gone(&database))?,
-            database,
-            wal: folder.wal(),
-            wal_is: None,
+            files: database.file().map(files).transpose()?,
+            database: database.path(),
         })
     }
 
@@ -39,18 +50,23 @@ impl Place {
 
     /// Notes which write-ahead log is in use.
     pub(super) fn remember_wal(&mut self) {
-        if self.wal_is.is_none() {
-            self.wal_is = identity(&self.wal);
+        if let Some(files) = &mut self.files
+            && files.wal_is.is_none()
+        {
+            files.wal_is = identity(&files.wal);
         }
     }
 
     /// Fails if a file is not where it was.
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        if identity(&self.database) != Some(self.is) {
+        let Some(files) = &self.files else {
+            return Ok(());
+        };
+        if identity(&self.database) != Some(files.is) {
             return Err(gone(&self.database));
         }
-        if self.wal_is.is_some() && identity(&self.wal) != self.wal_is {
-            return Err(gone(&self.wal));
+        if files.wal_is.is_some() && identity(&files.wal) != files.wal_is {
+            return Err(gone(&files.wal));
         }
         Ok(())
     }

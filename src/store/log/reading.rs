@@ -1,11 +1,11 @@
 //! Reads the log. Everything here blocks, on a connection of its own; from async code, call it
 //! through `spawn_blocking`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ed25519_dalek::VerifyingKey;
+use rusqlite::ToSql;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 use serde_json::value::RawValue;
 
 use crate::core::audit::{
@@ -14,11 +14,12 @@ use crate::core::audit::{
 use crate::core::ids::RequestId;
 use crate::core::principal::{Principal, PrincipalKind};
 use crate::core::work::Digest;
-use crate::store::database::{connect_to_read, patiently};
+use crate::store::database::{Database, patiently};
 use crate::store::error::StoreError;
-use crate::store::heads;
+use crate::store::heads::Heads;
 use crate::store::keys;
 use crate::store::log::{Log, Sealed};
+use crate::store::sql::{self, Connection, Optional as _, Row};
 
 /// How many entries are fetched at a time.
 const PAGE: u32 = 500;
@@ -96,7 +97,7 @@ impl Log {
         let kind = filter.kind.map(EventKind::as_str);
         let request = filter.request.as_ref().map(RequestId::as_str);
         select(
-            &connect_to_read(&self.database())?,
+            &self.database.connect_to_read()?,
             &format!("{FILTERED} order by sequence {order} limit ?6"),
             &[
                 &signed(filter.since),
@@ -113,7 +114,7 @@ impl Log {
 
     /// The entries of a request, or the one at a place; none if there is no such thing.
     pub fn show(&self, select_by: &Select) -> Result<Vec<Record>, StoreError> {
-        let connection = connect_to_read(&self.database())?;
+        let connection = self.database.connect_to_read()?;
         let found = match select_by {
             Select::Request(id) => select(&connection, OF_REQUEST, &[&id.as_str()]),
             Select::Sequence(sequence) => select(&connection, AT, &[&signed(*sequence)]),
@@ -129,7 +130,7 @@ impl Log {
         since: u64,
         until: u64,
     ) -> Result<Vec<Stored>, StoreError> {
-        let connection = connect_to_read(&self.database())?;
+        let connection = self.database.connect_to_read()?;
         // Only a model's key has clients; other names may have a slash in them that says nothing.
         let clients = (holder.kind() == PrincipalKind::Ai).then(|| format!("{holder}/"));
         let params: [&dyn ToSql; 4] = [
@@ -143,29 +144,30 @@ impl Log {
 
     /// The leaves of the entries after `since`, in order, at most so many.
     pub fn leaves(&self, since: u64, limit: u64) -> Result<Vec<Digest>, StoreError> {
-        let connection = connect_to_read(&self.database())?;
+        let connection = self.database.connect_to_read()?;
         patiently(|| {
-            let mut statement = connection.prepare_cached(LEAVES)?;
-            let rows = statement.query_map([signed(since), signed(limit)], |row| digest(row, 0))?;
+            let rows = connection
+                .query_map(LEAVES, [signed(since), signed(limit)], |row| digest(row, 0))?;
             rows.collect()
         })
-        .map_err(|error| StoreError::sqlite("read the audit log", &error))
+        .map_err(|error| StoreError::sql("read the audit log", &error))
     }
 
     /// The whole log as JSON Lines: `{"sequence", "body", "leaf", "link"}` on each.
     pub fn export(&self) -> Result<Lines, StoreError> {
-        Ok(Lines(Entries::open(&self.database())?))
+        Ok(Lines(Entries::open(&self.database)?))
     }
 
     /// Checks the log against every head in the state folder and the one given.
     pub fn verify(&self, head: Option<Head>) -> Result<Report, StoreError> {
         let keys = self.audit_keys()?;
         // Heads are read before the entries: those that come meanwhile are of no concern.
-        let (own, bad_heads) = heads::read(&self.folder.heads(), self.workspace(), &keys)?;
+        let (own, bad_heads) =
+            Heads::of(&self.folder, &self.database).read(self.workspace(), &keys)?;
         let own_heads = own.len();
         let mut checker = Checker::new(self.workspace(), own.into_iter().chain(head));
         let mut outcome = Ok(());
-        for entry in Entries::open(&self.database())? {
+        for entry in Entries::open(&self.database)? {
             outcome = checker.push(&entry?);
             if outcome.is_err() {
                 break;
@@ -204,9 +206,8 @@ impl From<Stored> for Record {
 }
 
 /// The last entry of the log, by whichever process, or its beginning.
-pub(super) fn last(connection: &Connection, workspace: &str) -> rusqlite::Result<Sealed> {
-    let mut statement = connection.prepare_cached(LAST)?;
-    let end = statement.query_row((), |row| {
+pub(super) fn last(connection: &Connection, workspace: &str) -> sql::Result<Sealed> {
+    let end = connection.query_row(LAST, (), |row| {
         Ok(Sealed {
             sequence: unsigned(row.get(0)?),
             link: Digest::from_bytes(row.get(1)?),
@@ -240,10 +241,10 @@ struct Entries {
 }
 
 impl Entries {
-    fn open(path: &Path) -> Result<Self, StoreError> {
+    fn open(database: &Database) -> Result<Self, StoreError> {
         Ok(Self {
-            connection: connect_to_read(path)?,
-            path: path.to_owned(),
+            connection: database.connect_to_read()?,
+            path: database.path(),
             page: Vec::new().into_iter(),
             // Also what stands where nothing should.
             after: i64::MIN,
@@ -311,14 +312,13 @@ fn select(
     params: &[&dyn ToSql],
 ) -> Result<Vec<Stored>, StoreError> {
     patiently(|| {
-        let mut statement = connection.prepare_cached(sql)?;
-        let rows = statement.query_map(params, stored)?;
+        let rows = connection.query_map(sql, params, stored)?;
         rows.collect()
     })
-    .map_err(|error| StoreError::sqlite("read the audit log", &error))
+    .map_err(|error| StoreError::sql("read the audit log", &error))
 }
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+fn stored(row: &Row<'_>) -> sql::Result<Stored> {
     let body = match row.get_ref(1)? {
         ValueRef::Null => None,
         ValueRef::Blob(bytes) | ValueRef::Text(bytes) => Some(bytes.to_vec()),
@@ -334,7 +334,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 
 /// A body or digest of the wrong type or size was put there by somebody else. It has to come out as a wrong one,
 /// which `verify` finds, and not as an error that hides where it is.
-fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest> {
+fn digest(row: &Row<'_>, column: usize) -> sql::Result<Digest> {
     let bytes = row.get_ref(column)?.as_bytes_or_null().ok().flatten();
     let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
     Ok(bytes.map_or_else(|| Digest::of(&[b"not a digest"]), Digest::from_bytes))
@@ -350,10 +350,8 @@ const OF_REQUEST: &str = "
 /// Whose a request is, its first entry says: later ones are also by those who tried their luck with it.
 const OWN: &str = "
     with named as (
-        select sequence, body, leaf, link,
-            iif(json_valid(body), body ->> '$.principal', null) as principal,
-            (select iif(json_valid(first.body), first.body ->> '$.principal', null)
-             from audit as first where first.request = audit.request
+        select sequence, body, leaf, link, principal,
+            (select first.principal from audit as first where first.request = audit.request
              order by first.sequence limit 1) as owner
         from audit where sequence > ?1 and sequence <= ?2)
     select sequence, body, leaf, link from named
@@ -365,8 +363,8 @@ const LEAVES: &str = "select leaf from audit where sequence > ?1 order by sequen
 const FILTERED: &str = "
     select sequence, body, leaf, link from audit
     where sequence > ?1
-      and (?2 is null or iif(json_valid(body), body ->> '$.kind', null) = ?2)
-      and (?3 is null or request = ?3)
-      and (?4 is null or iif(json_valid(body), body ->> '$.principal', null) = ?4)
-      and (?5 is null or iif(json_valid(body), body ->> '$.target', null) = ?5)
-      and (?7 is null or sequence < ?7)";
+      and (cast(?2 as text) is null or kind = ?2)
+      and (cast(?3 as text) is null or request = ?3)
+      and (cast(?4 as text) is null or principal = ?4)
+      and (cast(?5 as text) is null or target = ?5)
+      and (cast(?7 as bigint) is null or sequence < ?7)";

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use crate::store::sql::{self, Connection};
 use tokio::sync::oneshot;
 
 use crate::core::audit::{Draft, Entry};
@@ -319,7 +319,7 @@ impl Pen {
         self.writer.place.check()?;
         let asked = |item: &Item| matches!(item, Item::Begin(start, _) if start.synced);
         let synced = items.iter().any(asked) || self.news.sync_failed();
-        let failed = |error: &rusqlite::Error| StoreError::sqlite("write to the audit log", error);
+        let failed = |error: &sql::Error| StoreError::sql("write to the audit log", error);
         if self.waits != self.patience {
             be_patient(&self.writer.connection, self.patience).map_err(|error| failed(&error))?;
             self.waits = self.patience;
@@ -327,12 +327,12 @@ impl Pen {
         let mut begin = || {
             if synced != self.synced {
                 let level = if synced { "full" } else { "normal" };
-                self.writer
-                    .connection
-                    .pragma_update(None, "synchronous", level)?;
+                if let Some(file) = self.writer.connection.file() {
+                    file.pragma_update(None, "synchronous", level)?;
+                }
                 self.synced = synced;
             }
-            self.writer.run("begin immediate")
+            self.writer.connection.begin()
         };
         // Once this has worked nobody else can be in the way, so that nothing is tried twice.
         match self.patience {
@@ -392,27 +392,23 @@ fn fail(item: Item, error: StoreError) {
 impl Writer {
     /// The number and link of the last entry, by whichever process.
     fn end(&self) -> Result<Sealed, StoreError> {
-        patiently(|| self.last()).map_err(|error| StoreError::sqlite("read the audit log", &error))
-    }
-
-    fn run(&self, sql: &str) -> rusqlite::Result<()> {
-        self.connection.prepare_cached(sql)?.execute(()).map(drop)
+        patiently(|| self.last()).map_err(|error| StoreError::sql("read the audit log", &error))
     }
 
     /// Writes all and commits. The transaction was begun; it is over after this, one way or the other.
-    fn transact(&self, items: &mut [Item]) -> rusqlite::Result<Written> {
+    fn transact(&self, items: &mut [Item]) -> sql::Result<Written> {
         let written = self.write_all(items).and_then(|written| {
-            self.run("commit")?;
+            self.connection.commit()?;
             Ok(written)
         });
-        if written.is_err() && !self.connection.is_autocommit() {
+        if written.is_err() && self.connection.is_inside() {
             // Were this to fail as well, the next `begin` fails, and nothing runs.
-            drop(self.run("rollback"));
+            drop(self.connection.roll_back());
         }
         written
     }
 
-    fn write_all(&self, items: &mut [Item]) -> rusqlite::Result<Written> {
+    fn write_all(&self, items: &mut [Item]) -> sql::Result<Written> {
         let mut end = self.last()?;
         let before = end.sequence;
         let mut outcomes = Vec::with_capacity(items.len());
@@ -435,18 +431,14 @@ impl Writer {
         })
     }
 
-    fn append(&self, end: &mut Sealed, line: &Line) -> rusqlite::Result<Sealed> {
+    fn append(&self, end: &mut Sealed, line: &Line) -> sql::Result<Sealed> {
         match &line.ending {
             None => self.insert(end, &line.draft),
             Some(ending) => self.finish(end, ending, &line.draft),
         }
     }
 
-    fn begin(
-        &self,
-        end: &mut Sealed,
-        start: &Start,
-    ) -> rusqlite::Result<Result<Sealed, BeginError>> {
+    fn begin(&self, end: &mut Sealed, start: &Start) -> sql::Result<Result<Sealed, BeginError>> {
         if start.token_not_before < self.birth {
             return Ok(Err(BeginError::OlderThanJournal));
         }
@@ -459,11 +451,9 @@ impl Writer {
         };
         let sequence = end.sequence.saturating_add(1);
         let at = start.intent.at.unix_ms();
-        let consumed = self.connection.prepare_cached(CONSUME)?.execute((
-            start.request.as_str(),
-            at,
-            signed(sequence),
-        ))?;
+        let consumed = self
+            .connection
+            .execute(CONSUME, (start.request.as_str(), at, signed(sequence)))?;
         if consumed == 0 {
             return Ok(Err(BeginError::AlreadyUsed));
         }
@@ -482,15 +472,18 @@ impl Writer {
         }
     }
 
-    pub(super) fn insert(&self, end: &mut Sealed, draft: &Draft) -> rusqlite::Result<Sealed> {
+    pub(super) fn insert(&self, end: &mut Sealed, draft: &Draft) -> sql::Result<Sealed> {
         let sequence = end.sequence.saturating_add(1);
         let entry = Entry::seal(&self.workspace, sequence, &end.link, draft);
-        self.connection.prepare_cached(INSERT)?.execute((
-            signed(entry.sequence),
-            &entry.body,
-            entry.leaf.as_bytes(),
-            entry.link.as_bytes(),
-        ))?;
+        self.connection.execute(
+            INSERT,
+            (
+                signed(entry.sequence),
+                &entry.body,
+                entry.leaf.as_bytes(),
+                entry.link.as_bytes(),
+            ),
+        )?;
         *end = Sealed {
             sequence,
             link: entry.link,
@@ -498,7 +491,7 @@ impl Writer {
         Ok(*end)
     }
 
-    fn last(&self) -> rusqlite::Result<Sealed> {
+    fn last(&self) -> sql::Result<Sealed> {
         last(&self.connection, &self.workspace)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use crate::store::sql::{self, Connection, Optional as _, params};
 use secrecy::SecretString;
 
 use crate::core::audit::{Draft, EventKind};
@@ -175,7 +175,7 @@ fn invitation(
     connection: &Connection,
     id: &str,
     now: i64,
-) -> rusqlite::Result<Option<(String, String)>> {
+) -> sql::Result<Option<(String, String)>> {
     let sql = "select key, may_serve from join_tokens where id = ?1 and expires_ms > ?2";
     connection
         .query_row(sql, params![id, now], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -185,12 +185,12 @@ fn invitation(
 /// The token goes and the agent comes in one transaction.
 fn take(
     members: &Members,
-    connection: &mut Connection,
+    connection: &Connection,
     (agent, key): (&AgentId, Hex32),
     token: &str,
-) -> rusqlite::Result<Joined> {
+) -> sql::Result<Joined> {
     let now = members.now_ms();
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = connection.transaction()?;
     let Some((_, may_serve)) = invitation(&transaction, token, now)? else {
         return Ok(Joined::NoToken);
     };
@@ -216,11 +216,8 @@ fn no_agent(agent: &AgentId) -> Refusal {
     Refusal::new(Code::InvalidArgument, sentence).hint("`secondkey relay agents list` shows them")
 }
 
-fn all(connection: &Connection) -> rusqlite::Result<Vec<Member>> {
-    let mut statement = connection.prepare_cached(
-        "select id, key, may_serve, served, joined_ms, seen_ms, revoked_ms from agents order by joined_ms, id",
-    )?;
-    let rows = statement.query_map((), |row| {
+fn all(connection: &Connection) -> sql::Result<Vec<Member>> {
+    let rows = connection.query_map("select id, key, may_serve, served, joined_ms, seen_ms, revoked_ms from agents order by joined_ms, id", (), |row| {
         let id: String = row.get(0)?;
         let key: String = row.get(1)?;
         let (Ok(id), Ok(key)) = (AgentId::try_from(id), Hex32::try_from(key)) else {
@@ -237,7 +234,7 @@ fn all(connection: &Connection) -> rusqlite::Result<Vec<Member>> {
         }))
     })?;
     Ok(rows
-        .collect::<rusqlite::Result<Vec<_>>>()?
+        .collect::<sql::Result<Vec<_>>>()?
         .into_iter()
         .flatten()
         .collect())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use crate::store::sql::{self, Connection, Optional as _, Row, params};
 use secrecy::SecretString;
 
 use crate::core::audit::{Draft, EventKind};
@@ -170,12 +170,11 @@ impl Members {
         };
         self.with(move |members, connection| {
             let found = connection
-                .prepare_cached(&format!(
-                    "select {COLUMNS}, mac from api_keys where id = ?1"
-                ))?
-                .query_row([&secret.id], |row| {
-                    Ok((row.get::<_, Vec<u8>>("mac")?, read(row)?))
-                })
+                .query_row(
+                    &format!("select {COLUMNS}, mac from api_keys where id = ?1"),
+                    [&secret.id],
+                    |row| Ok((row.get::<_, Vec<u8>>("mac")?, read(row)?)),
+                )
                 .optional()?;
             let now = members.now_ms();
             let Some((mac, Some(key))) = found else {
@@ -198,8 +197,11 @@ impl Members {
         let id = id.to_owned();
         self.with(move |members, connection| {
             let found = connection
-                .prepare_cached(&format!("select {COLUMNS} from api_keys where id = ?1"))?
-                .query_row([&id], read)
+                .query_row(
+                    &format!("select {COLUMNS} from api_keys where id = ?1"),
+                    [&id],
+                    read,
+                )
                 .optional()?
                 .flatten();
             let key = found.filter(|key| key.counts(members.now_ms()));
@@ -234,7 +236,8 @@ impl Members {
         let revoked = key.id.clone();
         self.with(move |_, connection| {
             connection.execute(
-                "update api_keys set revoked_ms = min(coalesce(revoked_ms, ?2), ?2) where id = ?1",
+                "update api_keys set revoked_ms = ?2
+                 where id = ?1 and (revoked_ms is null or revoked_ms > ?2)",
                 params![revoked, at],
             )
         })
@@ -270,19 +273,18 @@ impl Members {
     }
 }
 
-fn all(connection: &Connection) -> rusqlite::Result<Vec<ApiKey>> {
+fn all(connection: &Connection) -> sql::Result<Vec<ApiKey>> {
     let sql = format!("select {COLUMNS} from api_keys order by created_ms, id");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map((), read)?;
+    let rows = connection.query_map(&sql, (), read)?;
     Ok(rows
-        .collect::<rusqlite::Result<Vec<_>>>()?
+        .collect::<sql::Result<Vec<_>>>()?
         .into_iter()
         .flatten()
         .collect())
 }
 
 /// Who acts by a key that counts.
-fn holding(connection: &Connection, key: ApiKey) -> rusqlite::Result<Holder> {
+fn holding(connection: &Connection, key: ApiKey) -> sql::Result<Holder> {
     Ok(Holder {
         life: life(connection, &key.principal.to_string())?,
         from: [key.from, workspace_from(connection)?],
@@ -294,7 +296,7 @@ fn holding(connection: &Connection, key: ApiKey) -> rusqlite::Result<Holder> {
 }
 
 /// A row; nothing where somebody has put in what is no principal.
-fn read(row: &Row<'_>) -> rusqlite::Result<Option<ApiKey>> {
+fn read(row: &Row<'_>) -> sql::Result<Option<ApiKey>> {
     let principal: String = row.get("principal")?;
     let roles: String = row.get("roles")?;
     let Ok(principal) = Principal::try_from(principal) else {
@@ -303,7 +305,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Option<ApiKey>> {
     let roles = roles.split(',').filter(|role| !role.is_empty());
     let usual = Allowance::DEFAULT;
     let or = |column: &str, usual| {
-        let kept: rusqlite::Result<Option<u32>> = row.get(column);
+        let kept: sql::Result<Option<u32>> = row.get(column);
         kept.map(|kept| kept.unwrap_or(usual))
     };
     let from: Option<String> = row.get("allowed_from")?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use crate::store::sql::{self, Connection, Optional as _, params};
 
 use crate::core::audit::{Draft, EventKind};
 use crate::core::life::Life;
@@ -153,11 +153,10 @@ impl Members {
     }
 }
 
-pub(super) fn life(connection: &Connection, name: &str) -> rusqlite::Result<Life> {
+pub(super) fn life(connection: &Connection, name: &str) -> sql::Result<Life> {
     let sql = "select life from principals where name = ?1";
     let found: Option<String> = connection
-        .prepare_cached(sql)?
-        .query_row([name], |row| row.get(0))
+        .query_row(sql, [name], |row| row.get(0))
         .optional()?;
     // What cannot be read does not count as active.
     Ok(found.map_or(Life::Active, |text| {
@@ -165,21 +164,23 @@ pub(super) fn life(connection: &Connection, name: &str) -> rusqlite::Result<Life
     }))
 }
 
-fn lives(connection: &Connection) -> rusqlite::Result<Vec<(String, Life, i64)>> {
-    let mut statement =
-        connection.prepare_cached("select name, life, changed_ms from principals")?;
-    let rows = statement.query_map((), |row| {
-        let life: String = row.get(1)?;
-        let life = Life::named(&life).unwrap_or(Life::Suspended);
-        Ok((row.get(0)?, life, row.get(2)?))
-    })?;
+fn lives(connection: &Connection) -> sql::Result<Vec<(String, Life, i64)>> {
+    let rows =
+        connection.query_map("select name, life, changed_ms from principals", (), |row| {
+            let life: String = row.get(1)?;
+            let life = Life::named(&life).unwrap_or(Life::Suspended);
+            Ok((row.get(0)?, life, row.get(2)?))
+        })?;
     rows.collect()
 }
 
-pub(super) fn workspace_from(connection: &Connection) -> rusqlite::Result<Vec<Network>> {
+pub(super) fn workspace_from(connection: &Connection) -> sql::Result<Vec<Network>> {
     let text: Option<String> = connection
-        .prepare_cached("select value from settings where name = ?1")?
-        .query_row([ALLOWED_FROM], |row| row.get(0))
+        .query_row(
+            "select value from settings where name = ?1",
+            [ALLOWED_FROM],
+            |row| row.get(0),
+        )
         .optional()?;
     networks(text.as_deref())
 }
@@ -191,10 +192,10 @@ pub(super) fn written(networks: &[Network]) -> String {
 }
 
 /// The same, read. What cannot be read is an error, and lets nobody in.
-pub(super) fn networks(text: Option<&str>) -> rusqlite::Result<Vec<Network>> {
+pub(super) fn networks(text: Option<&str>) -> sql::Result<Vec<Network>> {
     let words = text.unwrap_or_default().split_whitespace();
     let networks = words.map(str::parse::<Network>);
     networks
         .collect::<Result<_, _>>()
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+        .map_err(|error| sql::Error::damaged(&error.to_string()))
 }

@@ -1,6 +1,6 @@
 //! The rows of the queue. Everything here runs within the writer's transaction.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use crate::store::sql::{self, Connection, Optional as _, Row, params};
 
 use crate::core::audit::Draft;
 use crate::core::ids::RequestId;
@@ -15,21 +15,24 @@ pub(in crate::store) fn announce(
     entry: &Draft,
     change: &Change,
     now: Timestamp,
-) -> rusqlite::Result<()> {
+) -> sql::Result<()> {
     let Some(event) = Event::of(entry.kind) else {
         return Ok(());
     };
     let request = change.request();
     let until = request.state().due().filter(|_| event == Event::Pending);
-    connection.prepare_cached(ANNOUNCE)?.execute(params![
-        event.message_id(request.id()),
-        event.as_str(),
-        request.id().as_str(),
-        entry.at.unix_ms(),
-        until.map(Timestamp::unix_ms),
-        now.unix_ms(),
-        now.plus_ms(-SPOKEN_FOR_MS).unix_ms(),
-    ])?;
+    connection.execute(
+        ANNOUNCE,
+        params![
+            event.message_id(request.id()),
+            event.as_str(),
+            request.id().as_str(),
+            entry.at.unix_ms(),
+            until.map(Timestamp::unix_ms),
+            now.unix_ms(),
+            now.plus_ms(-SPOKEN_FOR_MS).unix_ms(),
+        ],
+    )?;
     Ok(())
 }
 
@@ -38,9 +41,8 @@ pub(in crate::store) fn waiting(
     connection: &Connection,
     destination: &str,
     now: Timestamp,
-) -> rusqlite::Result<bool> {
-    let mut found = connection.prepare_cached(DUE)?;
-    found.exists((destination, now.unix_ms()))
+) -> sql::Result<bool> {
+    connection.exists(DUE, (destination, now.unix_ms()))
 }
 
 /// Does one step.
@@ -48,7 +50,7 @@ pub(in crate::store) fn perform(
     connection: &Connection,
     step: &Step,
     now: Timestamp,
-) -> rusqlite::Result<Option<Leased>> {
+) -> sql::Result<Option<Leased>> {
     match step {
         Step::Lease { destination, lease } => return take(connection, (destination, lease), now),
         Step::Settle {
@@ -66,30 +68,27 @@ fn take(
     connection: &Connection,
     (destination, lease): (&str, &str),
     now: Timestamp,
-) -> rusqlite::Result<Option<Leased>> {
+) -> sql::Result<Option<Leased>> {
     let id: Option<String> = connection
-        .prepare_cached(DUE)?
-        .query_row((destination, now.unix_ms()), |row| row.get("id"))
+        .query_row(DUE, (destination, now.unix_ms()), |row| row.get("id"))
         .optional()?;
     let Some(id) = id else {
         return Ok(None);
     };
     let until = now.plus_ms(LEASE_MS).unix_ms();
-    let leased = connection
-        .prepare_cached(LEASE)?
-        .query_row((lease, until, &id, destination), |row| Ok(leased(row)))?;
+    let leased = connection.query_row(LEASE, (lease, until, &id, destination), |row| {
+        Ok(leased(row))
+    })?;
     if leased.is_none() {
         // Somebody else has written it. It would be in the way of all others for ever.
-        connection
-            .prepare_cached(DELETE)?
-            .execute((&id, destination))?;
+        connection.execute(DELETE, (&id, destination))?;
     }
     Ok(leased)
 }
 
 /// Nothing where this program did not write the row.
 fn leased(row: &Row<'_>) -> Option<Leased> {
-    let read = || -> rusqlite::Result<Option<Leased>> {
+    let read = || -> sql::Result<Option<Leased>> {
         let event: String = row.get("event")?;
         let request: String = row.get("request")?;
         let (Some(event), Ok(request)) = (Event::named(&event), request.parse::<RequestId>())
@@ -111,25 +110,18 @@ fn leased(row: &Row<'_>) -> Option<Leased> {
     read().ok().flatten()
 }
 
-fn settle(connection: &Connection, leased: &Leased, settled: Settled) -> rusqlite::Result<()> {
+fn settle(connection: &Connection, leased: &Leased, settled: Settled) -> sql::Result<()> {
     let (id, destination) = (&leased.id, &leased.destination);
     match settled {
         Settled::Over => {
-            connection
-                .prepare_cached(DELETE)?
-                .execute((id, destination))?;
+            connection.execute(DELETE, (id, destination))?;
         }
         Settled::Again(due) => {
-            connection.prepare_cached(AGAIN)?.execute((
-                due.unix_ms(),
-                id,
-                destination,
-                &leased.lease,
-            ))?;
+            connection.execute(AGAIN, (due.unix_ms(), id, destination, &leased.lease))?;
         }
         Settled::Stop => {
             for forget in [FORGET_MESSAGES, FORGET_DESTINATION] {
-                connection.prepare_cached(forget)?.execute((destination,))?;
+                connection.execute(forget, (destination,))?;
             }
         }
     }
@@ -140,20 +132,14 @@ fn speak_for(
     connection: &Connection,
     (destination, events): (&str, &[Event]),
     now: Timestamp,
-) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(FORGET_DESTINATION)?
-        .execute((destination,))?;
+) -> sql::Result<()> {
+    connection.execute(FORGET_DESTINATION, (destination,))?;
     for event in events {
-        connection.prepare_cached(SPEAK_FOR)?.execute((
-            destination,
-            event.as_str(),
-            now.unix_ms(),
-        ))?;
+        connection.execute(SPEAK_FOR, (destination, event.as_str(), now.unix_ms()))?;
     }
     let stale = now.plus_ms(-SPOKEN_FOR_MS).unix_ms();
-    connection.prepare_cached(FORGET_STALE)?.execute((stale,))?;
-    connection.prepare_cached(FORGET_ORPHANS)?.execute(())?;
+    connection.execute(FORGET_STALE, (stale,))?;
+    connection.execute(FORGET_ORPHANS, ())?;
     Ok(())
 }
 

@@ -7,8 +7,7 @@ use crate::store::State;
 use crate::store::requests::tests::{NOW, Rig, asked, id};
 
 const WAITING: &str = "select count(*) from notices";
-const ENTRIES: &str =
-    "select count(*) from audit where json_extract(body, '$.kind') like 'notification.%'";
+const ENTRIES: &str = "select count(*) from audit where kind like 'notification.%'";
 
 async fn file(state: &State, number: u8) {
     let now = state.now();

@@ -1,6 +1,6 @@
 //! Lists of requests: the newest first, a page at a time, each as of now.
 
-use rusqlite::{Connection, Row, ToSql};
+use rusqlite::ToSql;
 
 use crate::core::approval::Purpose;
 use crate::core::checks::Checks;
@@ -12,6 +12,10 @@ use crate::core::statement::Effect;
 use crate::core::time::Timestamp;
 use crate::store::requests::error::Damaged;
 use crate::store::requests::row::{StoredState, parsed, word};
+use crate::store::sql::{self, Connection, Row, params};
+
+/// How many rows are read at once, at least.
+const CHUNK: usize = 100;
 
 /// Which requests to list. The default is the newest 50 of all.
 #[derive(Clone, Debug)]
@@ -103,7 +107,7 @@ struct StoredSummary {
 }
 
 impl StoredSummary {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn from_row(row: &Row<'_>) -> sql::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
             requester: row.get(1)?,
@@ -163,7 +167,7 @@ pub(super) fn page(
     (workspace, checks): (&str, &Checks<&'static str>),
     filter: &Filter,
     now: Timestamp,
-) -> rusqlite::Result<Page> {
+) -> sql::Result<Page> {
     let requester = filter.requester.as_ref().map(ToString::to_string);
     // Behind every id: `g` comes after the last hex digit.
     let before = filter.before.as_ref().map_or("req_g", RequestId::as_str);
@@ -194,42 +198,72 @@ pub(super) fn page(
             sql.push(')');
         }
     }
-    sql.push_str(" order by id desc");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(values.as_slice())?;
+    let limit = i64::try_from(filter.limit.max(CHUNK).saturating_add(1)).unwrap_or(i64::MAX);
+    values.push(&limit);
+    sql = format!("{sql} order by id desc limit ${}", values.len());
     let mut page = Page {
         requests: Vec::new(),
         damaged: Vec::new(),
         next: None,
     };
-    while let Some(row) = rows.next()? {
-        match StoredSummary::from_row(row)?.read(checks) {
-            Ok(mut summary) => {
-                summary.state = summary.state.as_of(now);
-                let wanted =
-                    filter.statuses.is_empty() || filter.statuses.contains(&summary.state.status());
-                if wanted && page.requests.len() >= filter.limit {
-                    page.next = page.requests.last().map(|last| last.id.clone());
-                    break;
-                }
-                if wanted {
-                    page.requests.push(summary);
-                }
-            }
-            Err(damaged) => page.damaged.push(damaged),
+    // Those that time has moved on may be among them and not be wanted: then some more are read.
+    let mut last = before.to_owned();
+    loop {
+        let mut these = values.clone();
+        if let Some(place) = these.get_mut(1) {
+            *place = &last;
         }
+        let rows = connection.query_map(&sql, these, StoredSummary::from_row)?;
+        let rows = rows.collect::<sql::Result<Vec<_>>>()?;
+        let (count, end) = (rows.len(), rows.last().map(|row| row.id.clone()));
+        if page.takes(rows, (filter, checks), now) || i64::try_from(count) != Ok(limit) {
+            return Ok(page);
+        }
+        last = end.unwrap_or_default();
     }
-    Ok(page)
+}
+
+impl Page {
+    /// Takes those in that are wanted; whether there are more than it has room for.
+    fn takes(
+        &mut self,
+        rows: Vec<StoredSummary>,
+        (filter, checks): (&Filter, &Checks<&'static str>),
+        now: Timestamp,
+    ) -> bool {
+        for row in rows {
+            let mut summary = match row.read(checks) {
+                Ok(summary) => summary,
+                Err(damaged) => {
+                    self.damaged.push(damaged);
+                    continue;
+                }
+            };
+            summary.state = summary.state.as_of(now);
+            let status = summary.state.status();
+            if !filter.statuses.is_empty() && !filter.statuses.contains(&status) {
+                continue;
+            }
+            if self.requests.len() >= filter.limit {
+                self.next = self.requests.last().map(|last| last.id.clone());
+                return true;
+            }
+            self.requests.push(summary);
+        }
+        false
+    }
 }
 
 /// The reviews that are open, as they are kept. None where the file's format has no reviews yet.
-pub(super) fn open_reviews(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    let known = "select count(*) from pragma_table_info('requests') where name = 'review_is'";
-    if connection.query_row(known, (), |row| row.get::<_, i64>(0))? == 0 {
+pub(super) fn open_reviews(connection: &Connection) -> sql::Result<Vec<String>> {
+    if !connection.has_column("requests", "review_is")? {
         return Ok(Vec::new());
     }
-    let mut open = connection.prepare("select review from requests where review_is = 'open'")?;
-    let reviews = open.query_map((), |row| row.get(0))?;
+    let reviews = connection.query_map(
+        "select review from requests where review_is = 'open'",
+        (),
+        |row| row.get(0),
+    )?;
     reviews.collect()
 }
 
@@ -239,13 +273,12 @@ pub(super) fn waiting(
     workspace: &str,
     requester: Option<&Principal>,
     now: Timestamp,
-) -> rusqlite::Result<u64> {
+) -> sql::Result<u64> {
     let requester = requester.map(ToString::to_string);
     let sql = "select count(*) from requests where workspace = $1 and status = 'pending' \
-         and due_at > $2 and ($3 is null or requester = $3)";
-    let mut statement = connection.prepare_cached(sql)?;
-    let values = rusqlite::params![workspace, now.unix_ms(), requester];
-    let count: i64 = statement.query_row(values, |row| row.get(0))?;
+         and due_at > $2 and (cast($3 as text) is null or requester = $3)";
+    let values = params![workspace, now.unix_ms(), requester];
+    let count: i64 = connection.query_row(sql, values, |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or_default())
 }
 
@@ -255,13 +288,12 @@ pub(super) fn waiting_of_all(
     workspace: &str,
     requester: &Principal,
     now: Timestamp,
-) -> rusqlite::Result<u64> {
+) -> sql::Result<u64> {
     let whole = Principal::new(requester.kind(), requester.os_user()).to_string();
     let sql = "select count(*) from requests where workspace = $1 and status = 'pending' \
          and due_at > $2 and (requester = $3 or substr(requester, 1, length($3) + 1) = $3 || '/')";
-    let mut statement = connection.prepare_cached(sql)?;
-    let values = rusqlite::params![workspace, now.unix_ms(), whole];
-    let count: i64 = statement.query_row(values, |row| row.get(0))?;
+    let values = params![workspace, now.unix_ms(), whole];
+    let count: i64 = connection.query_row(sql, values, |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or_default())
 }
 

@@ -4,7 +4,7 @@
 //! The SQL is written so that PostgreSQL runs the same statements. To SQLite `$1` is a name, and
 //! names are numbered as they appear: so each statement's `$` numbers first appear in order.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use crate::store::sql::{self, Connection, Optional as _, Row, params};
 
 use crate::core::approval::Purpose;
 use crate::core::checks::Checks;
@@ -63,7 +63,7 @@ pub(super) struct Standing {
 }
 
 impl StoredState {
-    pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn from_row(row: &Row<'_>) -> sql::Result<Self> {
         Ok(Self {
             status: row.get("status")?,
             due_at: row.get("due_at")?,
@@ -129,7 +129,7 @@ fn has_begun(state: &State) -> bool {
 }
 
 impl StoredRequest {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn from_row(row: &Row<'_>) -> sql::Result<Self> {
         Ok(Self {
             id: row.get("id")?,
             workspace: row.get("workspace")?,
@@ -212,10 +212,9 @@ pub(in crate::store) fn load(
     connection: &Connection,
     (workspace, checks): (&str, &Checks<&'static str>),
     id: &RequestId,
-) -> rusqlite::Result<Option<Result<Request, Damaged>>> {
+) -> sql::Result<Option<Result<Request, Damaged>>> {
     let row = connection
-        .prepare_cached(LOAD)?
-        .query_row((id.as_str(), workspace), StoredRequest::from_row)
+        .query_row(LOAD, (id.as_str(), workspace), StoredRequest::from_row)
         .optional()?;
     let read = |row: StoredRequest| {
         let request = row.id.clone();
@@ -229,36 +228,39 @@ pub(in crate::store) fn insert(
     connection: &Connection,
     request: &Request,
     sealed: Option<&[u8]>,
-) -> rusqlite::Result<bool> {
+) -> sql::Result<bool> {
     let asked = request.asked();
     let state = request.state();
-    let inserted = connection.prepare_cached(INSERT)?.execute(params![
-        asked.id.as_str(),
-        asked.workspace,
-        asked.requester.to_string(),
-        asked.target,
-        asked.environment,
-        asked.engine.as_str(),
-        asked.effect.as_str(),
-        asked.kind,
-        state.status().as_str(),
-        state.due().map(Timestamp::unix_ms),
-        count(state),
-        number(request.version()),
-        request.created().unix_ms(),
-        request.updated().unix_ms(),
-        asked.statement,
-        json(state),
-        asked.purpose.as_str(),
-        request.review().map(Review::as_str),
-        request.review().map(json),
-    ])?;
+    let inserted = connection.execute(
+        INSERT,
+        params![
+            asked.id.as_str(),
+            asked.workspace,
+            asked.requester.to_string(),
+            asked.target,
+            asked.environment,
+            asked.engine.as_str(),
+            asked.effect.as_str(),
+            asked.kind,
+            state.status().as_str(),
+            state.due().map(Timestamp::unix_ms),
+            count(state),
+            number(request.version()),
+            request.created().unix_ms(),
+            request.updated().unix_ms(),
+            asked.statement,
+            json(state),
+            asked.purpose.as_str(),
+            request.review().map(Review::as_str),
+            request.review().map(json),
+        ],
+    )?;
     if inserted == 0 {
         return Ok(false);
     }
-    connection
-        .prepare_cached(INSERT_DOCUMENT)?
-        .execute(params![
+    connection.execute(
+        INSERT_DOCUMENT,
+        params![
             asked.id.as_str(),
             asked.agent.as_str(),
             asked.reason,
@@ -269,11 +271,10 @@ pub(in crate::store) fn insert(
             asked.requirements,
             asked.workspace_policy.to_string(),
             asked.agent_policy.to_string(),
-        ])?;
+        ],
+    )?;
     if let Some(sealed) = sealed.filter(|_| state.status().needs_values()) {
-        connection
-            .prepare_cached(INSERT_VALUES)?
-            .execute((asked.id.as_str(), sealed))?;
+        connection.execute(INSERT_VALUES, (asked.id.as_str(), sealed))?;
     }
     Ok(true)
 }
@@ -284,26 +285,29 @@ pub(in crate::store) fn update(
     connection: &Connection,
     change: &Change,
     now: Timestamp,
-) -> rusqlite::Result<bool> {
+) -> sql::Result<bool> {
     let request = change.request();
     let state = request.state();
     let id = request.id().as_str();
-    let updated = connection.prepare_cached(UPDATE)?.execute(params![
-        state.status().as_str(),
-        state.due().map(Timestamp::unix_ms),
-        count(state),
-        number(request.version()),
-        request.updated().unix_ms(),
-        json(state),
-        request.review().map(Review::as_str),
-        request.review().map(json),
-        id,
-        request.asked().workspace,
-        number(change.before()),
-        now.unix_ms(),
-    ])?;
+    let updated = connection.execute(
+        UPDATE,
+        params![
+            state.status().as_str(),
+            state.due().map(Timestamp::unix_ms),
+            count(state),
+            number(request.version()),
+            request.updated().unix_ms(),
+            json(state),
+            request.review().map(Review::as_str),
+            request.review().map(json),
+            id,
+            request.asked().workspace,
+            number(change.before()),
+            now.unix_ms(),
+        ],
+    )?;
     if updated != 0 && !state.status().needs_values() {
-        connection.prepare_cached(DELETE_VALUES)?.execute((id,))?;
+        connection.execute(DELETE_VALUES, (id,))?;
     }
     Ok(updated != 0)
 }
@@ -313,17 +317,15 @@ pub(in crate::store) fn overdue(
     connection: &Connection,
     now: Timestamp,
     limit: u32,
-) -> rusqlite::Result<Vec<String>> {
-    let mut statement = connection.prepare_cached(OVERDUE)?;
-    let rows = statement.query_map((now.unix_ms(), limit), |row| row.get(0))?;
+) -> sql::Result<Vec<String>> {
+    let rows = connection.query_map(OVERDUE, (now.unix_ms(), limit), |row| row.get(0))?;
     rows.collect()
 }
 
 /// The sealed values of a request, while it has some.
-pub(super) fn sealed(connection: &Connection, id: &RequestId) -> rusqlite::Result<Option<Vec<u8>>> {
-    let mut statement = connection.prepare_cached(VALUES)?;
-    statement
-        .query_row((id.as_str(),), |row| row.get(0))
+pub(super) fn sealed(connection: &Connection, id: &RequestId) -> sql::Result<Option<Vec<u8>>> {
+    connection
+        .query_row(VALUES, (id.as_str(),), |row| row.get(0))
         .optional()
 }
 

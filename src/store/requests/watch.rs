@@ -1,43 +1,68 @@
-//! The watcher: tells whoever waits that somebody, in whichever process, has written to the file.
+//! The watcher: tells whoever waits that somebody, in whichever process, has written to the store.
 //!
-//! It asks SQLite for `data_version`, which changes with each commit of any other connection and
-//! costs a look into shared memory. Its thread lives while somebody waits.
+//! Of a file it asks SQLite for `data_version`, which changes with each commit of any other connection and
+//! costs a look into shared memory; a server says so by itself (`LISTEN`). It works while somebody waits.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::Connection;
 use tokio::sync::watch;
 
-use crate::store::database::{connect_to_read, patiently};
+use crate::store::database::{Database, connect_to_read, patiently};
 use crate::store::error::StoreError;
+use crate::store::sql::{Connection, Ear, Server};
 
 /// How often the watcher looks.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// Starts a thread when the first waiter comes; the last one to go takes it along.
+/// Starts to work when the first waiter comes; of a file, the last one to go takes it along.
 #[derive(Debug)]
 pub(super) struct Watcher {
-    path: PathBuf,
+    database: Database,
     running: Arc<Mutex<Option<watch::Sender<()>>>>,
+    hearing: Mutex<Option<(Ear, watch::Receiver<()>)>>,
 }
 
 impl Watcher {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(database: Database) -> Self {
         Self {
-            path,
+            database,
             running: Arc::default(),
+            hearing: Mutex::default(),
         }
     }
 
-    /// Hears of every commit from now on. Blocks for as long as it takes to open the file.
+    /// Hears of every commit from now on. Blocks for as long as it takes to reach the store.
     pub(super) fn listen(&self) -> Result<watch::Receiver<()>, StoreError> {
+        match &self.database {
+            Database::File(path) => self.look(path),
+            Database::Server(server) => self.hear(server),
+        }
+    }
+
+    fn hear(&self, server: &Server) -> Result<watch::Receiver<()>, StoreError> {
+        let mut hearing = self.hearing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, news)) = hearing
+            .as_ref()
+            .filter(|(_, news)| news.has_changed().is_ok())
+        {
+            return Ok(news.clone());
+        }
+        // The one before was lost, and with it what was said since.
+        let heard = patiently(|| server.listen());
+        let heard = heard.map_err(|error| StoreError::sql("listen to the store", &error))?;
+        let news = heard.1.clone();
+        *hearing = Some(heard);
+        Ok(news)
+    }
+
+    fn look(&self, path: &Path) -> Result<watch::Receiver<()>, StoreError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = running.as_ref() {
             return Ok(sender.subscribe());
         }
-        let connection = connect_to_read(&self.path)?;
+        let connection = connect_to_read(path)?;
         // Here and not in the thread: a commit right after this call must be noticed.
         let seen = version(&connection)?;
         let (sender, receiver) = watch::channel(());
@@ -80,6 +105,6 @@ fn watch(connection: &Connection, mut seen: i64, shared: &Mutex<Option<watch::Se
 }
 
 fn version(connection: &Connection) -> Result<i64, StoreError> {
-    patiently(|| connection.pragma_query_value(None, "data_version", |row| row.get(0)))
-        .map_err(|error| StoreError::sqlite("watch the state database", &error))
+    patiently(|| connection.query_row("pragma data_version", (), |row| row.get(0)))
+        .map_err(|error| StoreError::sql("watch the state database", &error))
 }

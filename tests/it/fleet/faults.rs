@@ -23,11 +23,14 @@ use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
+use super::replicas::Replicas;
 use super::rig::{Fleet, ask};
 use crate::stories::approval::{say, trust};
 use crate::stories::database_down::server::{Kind, Server};
 use crate::support::{skip, variable};
 
+/// Relays on one store.
+const RELAYS: usize = 3;
 /// Clients that ask for changes at the same time.
 const CLIENTS: usize = 4;
 
@@ -206,6 +209,43 @@ async fn whatever_is_killed_each_approved_change_runs_once_or_not_at_all() {
     fleet.wait_until_ready();
     let answered = load.end().await;
     judge(&fleet, &database, answered).await;
+}
+
+/// The store is not killed here: what a relay has not said there before it dies, nobody knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whichever_relay_is_killed_each_approved_change_runs_once_or_not_at_all() {
+    let Some(mut database) = Server::install(Kind::Postgres) else {
+        return skip("fleet::faults", "there is no PostgreSQL here");
+    };
+    let Some(mut these) = Replicas::without_agent(RELAYS, &[]).await else {
+        return skip("fleet::faults", "there is no PostgreSQL for a store here");
+    };
+    let kills = number("SECONDKEY_KILLS", 40);
+    let now = u64::try_from(SystemClock.now().unix_ms()).unwrap();
+    let seed = number("SECONDKEY_SEED", now);
+    eprintln!("SECONDKEY_KILLS={kills} SECONDKEY_SEED={seed}");
+    let mut random = Random(seed);
+    database.start();
+    database.run("CREATE TABLE ledger (token text NOT NULL); CREATE ROLE worker LOGIN; GRANT SELECT, INSERT ON ledger TO worker");
+    these.fleet.target = Some(format!("shop={}", database.url_for("worker")));
+    these.fleet.start_agent();
+    these.wait_until_ready();
+    let load = Load::start(&these.fleet);
+    for _ in 0..kills {
+        sleep(Duration::from_millis(random.below(300))).await;
+        if random.below(4) == 0 {
+            these.fleet.kill_agent();
+            these.fleet.start_agent_again();
+        } else {
+            let killed = usize::try_from(random.below(RELAYS as u64)).unwrap();
+            these.all[killed].kill();
+            sleep(Duration::from_millis(random.below(200))).await;
+            these.run(killed);
+        }
+    }
+    these.wait_until_ready();
+    let answered = load.end().await;
+    judge(&these.fleet, &database, answered).await;
 }
 
 /// Waits until nothing is under way, and holds every request against the ledger.

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use secondkey::broker::requests;
@@ -18,8 +19,9 @@ use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
 use crate::stories::approval::{say, trust};
+use crate::stories::database_down::server::newest;
 use crate::support::http::{Answer, send};
-use crate::support::{binary, shop};
+use crate::support::{binary, shop, variable};
 
 pub(super) const UPDATE: &str = "UPDATE products SET price = $1 WHERE name = $2";
 
@@ -80,8 +82,19 @@ impl Fleet {
 
     /// A relay that was made and does not run, a shop, and a token to join by.
     pub(super) fn alone() -> Self {
+        Self::alone_at(variable("TEST_FLEET_STORE").map(|url| database_at(&url)))
+    }
+
+    /// The same, with its tables at this PostgreSQL, where one is named.
+    pub(super) fn alone_at(store: Option<String>) -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut init = vec!["relay", "init"];
+        if let Some(url) = store {
+            std::fs::write(folder.path().join("store.url"), url).unwrap();
+            init.extend(["--store", "file:store.url"]);
+        }
         let mut fleet = Self {
-            folder: TempDir::new().unwrap(),
+            folder,
             port: 0,
             besides: Vec::new(),
             for_agent: Vec::new(),
@@ -92,7 +105,7 @@ impl Fleet {
             others: Vec::new(),
             key: String::new(),
         };
-        let made = fleet.run(&["relay", "init"], "relay");
+        let made = fleet.run(&init, "relay");
         assert!(made.contains("skey_"), "{made}");
         let token = fleet.run(&["relay", "join-token", "--serves", "shop"], "relay");
         std::fs::write(fleet.path("join"), token).unwrap();
@@ -400,7 +413,7 @@ fn post(port: u16, key: &str, (method, name): (&str, &str), message: &str) -> An
 }
 
 /// Starts a program and reads the first line that it says.
-fn begun(command: &mut Command) -> (Child, String) {
+pub(super) fn begun(command: &mut Command) -> (Child, String) {
     let mut child = command.spawn().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
@@ -432,4 +445,37 @@ pub(super) fn refusal(result: &Value) -> Value {
     assert_eq!(result["isError"], true, "{result}");
     let text = result["content"][0]["text"].as_str().unwrap();
     serde_json::from_str::<Value>(text).unwrap()["error"].take()
+}
+
+/// Runs a program of the system in the folder of a fleet; what it says.
+pub(super) fn run_in(fleet: &Fleet, program: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(program);
+    let output = command
+        .args(arguments)
+        .current_dir(fleet.folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A database of its own at a PostgreSQL, for one relay's tables.
+pub(super) fn database_at(url: &str) -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("fleet_{}_{number}", std::process::id());
+    let made = Command::new(client("psql"))
+        .arg(url)
+        .args(["-qc", &format!("create database {name}")])
+        .status();
+    assert!(made.unwrap().success());
+    let (server, _) = url.rsplit_once('/').unwrap();
+    format!("{server}/{name}")
+}
+
+/// A program that comes with the newest PostgreSQL here.
+pub(super) fn client(name: &str) -> String {
+    let folder = newest("/usr/lib/postgresql").unwrap();
+    folder.join("bin").join(name).to_str().unwrap().to_owned()
 }

@@ -352,7 +352,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if elsewhere::is_meant() { 4 } else { 32 }, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_store_and_the_model_agree(

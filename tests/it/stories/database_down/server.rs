@@ -305,7 +305,8 @@ fn as_user(user: &str, program: &Path) -> Command {
 }
 
 /// The folder with the highest number below another.
-fn newest(folder: &str) -> Option<PathBuf> {
+/// The newest of the versions in a folder.
+pub(crate) fn newest(folder: &str) -> Option<PathBuf> {
     let entries = std::fs::read_dir(folder).ok()?;
     entries.filter_map(|entry| Some(entry.ok()?.path())).max()
 }

@@ -11,7 +11,7 @@ use super::address::Place;
 
 /// An open line.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub enum Socket {
     /// Over TCP.
     Tcp(TcpStream),
     /// Over a socket file.
@@ -20,7 +20,7 @@ pub(super) enum Socket {
 
 impl Socket {
     /// Opens the line to a place.
-    pub(super) async fn open(place: &Place) -> io::Result<Self> {
+    pub async fn open(place: &Place) -> io::Result<Self> {
         match place {
             Place::Tcp(host, port) => {
                 let stream = TcpStream::connect((host.clone(), *port)).await?;

@@ -13,7 +13,7 @@ use crate::core::refusal::{Code, Refusal};
 
 /// One way to reach the server.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Place {
+pub enum Place {
     /// A host name or address, and a port.
     Tcp(String, u16),
     /// The path of a socket.
@@ -30,10 +30,13 @@ impl std::fmt::Display for Place {
 }
 
 /// Where the server is, who logs in, and how the line is protected. Its Debug form shows neither.
-pub(super) struct Address {
-    pub(super) config: Config,
-    pub(super) places: Vec<Place>,
-    pub(super) tls: Option<Arc<ClientConfig>>,
+pub struct Address {
+    /// Who logs in, and to what.
+    pub config: Config,
+    /// Where the server may be, in the order in which to try.
+    pub places: Vec<Place>,
+    /// How the line is protected; nothing where it is not, or is a socket file.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 impl std::fmt::Debug for Address {
@@ -46,7 +49,7 @@ impl std::fmt::Debug for Address {
 
 impl Address {
     /// Takes a URL apart. The refusal never repeats it.
-    pub(super) fn parse(url: &SecretString) -> Result<Self, Refusal> {
+    pub fn parse(url: &SecretString) -> Result<Self, Refusal> {
         // libpq takes `postgres://user@/database?host=/folder`, which is no URL by the standard.
         let text = url.expose_secret();
         let (base, query) = text.split_once('?').unwrap_or((text, ""));
@@ -68,7 +71,7 @@ impl Address {
         config
             .ssl_mode(ssl)
             .application_name("secondkey")
-            .connect_timeout(super::session::CONNECT_TIMEOUT);
+            .connect_timeout(super::CONNECT_TIMEOUT);
         let places = places(&config);
         if places.is_empty() {
             return Err(malformed());
