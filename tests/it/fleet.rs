@@ -34,6 +34,7 @@ mod servers;
 mod setup;
 mod several;
 mod slow;
+mod story;
 mod strangers;
 mod tls;
 mod tokens;

@@ -48,10 +48,15 @@ async fn bridge(fleet: &Fleet, port: u16) -> Raw {
 
 /// The ids of the requests of a few statements, asked over a bridge that then ends in good order.
 async fn worked(fleet: &Fleet, port: u16) -> Vec<String> {
+    asked(fleet, port, &json!({ "sql": COUNT })).await
+}
+
+/// The same with this statement.
+pub(super) async fn asked(fleet: &Fleet, port: u16, statement: &Value) -> Vec<String> {
     let mut client = bridge(fleet, port).await;
     let mut requests = Vec::new();
     for _ in 0..3 {
-        let answer = client.call("sql_execute", &json!({ "sql": COUNT })).await;
+        let answer = client.call("sql_execute", statement).await;
         let answer = content(&answer["result"]);
         requests.push(answer["request"].as_str().unwrap().to_owned());
     }
@@ -59,7 +64,7 @@ async fn worked(fleet: &Fleet, port: u16) -> Vec<String> {
     requests
 }
 
-async fn reconciled(fleet: &Fleet, port: u16) -> (Option<i32>, String) {
+pub(super) async fn reconciled(fleet: &Fleet, port: u16) -> (Option<i32>, String) {
     let mut command = command(fleet, &["audit", "reconcile"], port);
     let Output {
         status,

@@ -20,7 +20,7 @@ pub(super) struct Replicas {
     pub(super) fleet: Fleet,
     pub(super) all: Vec<Replica>,
     /// What each is started with besides.
-    besides: Vec<String>,
+    pub(super) besides: Vec<String>,
     /// Where they are, for whoever hands connections to them.
     ports: Arc<Mutex<Vec<u16>>>,
 }
@@ -84,13 +84,21 @@ impl Replicas {
 
     /// The same, without the agent.
     pub(super) async fn without_agent(count: usize, besides: &[&str]) -> Option<Self> {
-        let server = variable("TEST_POSTGRES_URL")?;
-        let mut fleet = Fleet::alone_at(Some(database_at(&server)));
+        let mut these = Self::prepare(count).await?;
+        these.besides = besides.iter().map(ToString::to_string).collect();
         for name in ["relay", "agent"] {
-            let state = State::open(&fleet.path(name), Arc::new(SystemClock)).unwrap();
+            let state = State::open(&these.fleet.path(name), Arc::new(SystemClock)).unwrap();
             state.install_trust(trust()).await.unwrap();
             state.close().await.unwrap();
         }
+        these.run_all();
+        Some(these)
+    }
+
+    /// So many that were made and do not run; nobody is trusted yet.
+    pub(super) async fn prepare(count: usize) -> Option<Self> {
+        let server = variable("TEST_POSTGRES_URL")?;
+        let mut fleet = Fleet::alone_at(Some(database_at(&server)));
         let mut all = vec![Replica::new("relay".into())];
         for number in 1..count {
             let name = format!("relay{number}");
@@ -101,16 +109,19 @@ impl Replicas {
         }
         let ports: Arc<Mutex<Vec<u16>>> = Arc::default();
         fleet.port = balance(Arc::clone(&ports)).await;
-        let mut these = Self {
+        Some(Self {
             fleet,
             all,
-            besides: besides.iter().map(ToString::to_string).collect(),
+            besides: Vec::new(),
             ports,
-        };
-        for number in 0..count {
-            these.run(number);
+        })
+    }
+
+    /// Starts all of them.
+    pub(super) fn run_all(&mut self) {
+        for number in 0..self.all.len() {
+            self.run(number);
         }
-        Some(these)
     }
 
     /// Starts one of them.

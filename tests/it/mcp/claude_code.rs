@@ -263,12 +263,12 @@ fn example_project() -> TempDir {
 }
 
 /// The next line that it prints; `None` at its end.
-async fn next_line(lines: &mut Lines<BufReader<ChildStdout>>) -> Option<String> {
+pub(crate) async fn next_line(lines: &mut Lines<BufReader<ChildStdout>>) -> Option<String> {
     let line = tokio::time::timeout(Duration::from_secs(90), lines.next_line()).await;
     line.expect("Claude Code goes on in time").unwrap()
 }
 
-async fn mock_api(python: &Path, plan: &Value) -> (Child, String) {
+pub(crate) async fn mock_api(python: &Path, plan: &Value) -> (Child, String) {
     let mut command = Command::new(python);
     command
         .arg(checkout().join("tests/clients/mock_messages_api.py"))
@@ -283,7 +283,7 @@ async fn mock_api(python: &Path, plan: &Value) -> (Child, String) {
 }
 
 /// The tool results in a stream of messages, in their order.
-fn tool_results(stream: &str) -> Vec<Value> {
+pub(crate) fn tool_results(stream: &str) -> Vec<Value> {
     let messages = stream
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
