@@ -8,6 +8,7 @@ mod bridge;
 mod capabilities;
 mod certificates;
 mod configured;
+mod disk;
 mod fair;
 mod faults;
 mod herd;

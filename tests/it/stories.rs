@@ -2,7 +2,7 @@
 //! then.
 
 pub(crate) mod approval;
-mod audit_disk;
+pub(crate) mod audit_disk;
 pub(crate) mod batch;
 mod canaries;
 mod capabilities;

@@ -123,12 +123,14 @@ async fn works_again(server: &mut Raw) {
 }
 
 /// A tmpfs of 2 MiB.
-struct SmallDisk {
+/// A disk of two megabytes.
+pub(crate) struct SmallDisk {
     path: PathBuf,
 }
 
 impl SmallDisk {
-    fn mount(path: &Path) -> Option<Self> {
+    /// At a folder that is not there yet; nothing where this user may not.
+    pub(crate) fn mount(path: &Path) -> Option<Self> {
         std::fs::create_dir(path).unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs"])
@@ -138,12 +140,12 @@ impl SmallDisk {
         mounted.ok()?.status.success().then_some(Self { path })
     }
 
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut filler = File::create(self.path.join("filler")).unwrap();
         while filler.write_all(&[0; 4096]).is_ok() {}
     }
 
-    fn clear(&self) {
+    pub(crate) fn clear(&self) {
         std::fs::remove_file(self.path.join("filler")).unwrap();
     }
 }
