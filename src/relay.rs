@@ -59,8 +59,6 @@ const BODY: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Relay {
     hall: Hall,
-    /// The identity provider whose tokens count besides API keys.
-    issuer: Option<Issuer>,
     strangers: Arc<Strangers>,
     polls: Polls,
     certificates: Option<Arc<Certificates>>,
@@ -72,18 +70,17 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Serves these workspaces. Without `certificates` there is no TLS, and without an `issuer` only API keys count.
+    /// Serves these workspaces. Without `certificates` there is no TLS.
     /// `proxies` are believed about where a client is; from any other address there are at most `per_address`
     /// connections.
     pub fn new(
         hall: Hall,
-        (certificates, issuer): (Option<Certificates>, Option<Issuer>),
+        certificates: Option<Certificates>,
         (proxies, per_address): (Vec<Network>, usize),
         closing: CancellationToken,
     ) -> Self {
         Self {
             hall,
-            issuer,
             strangers: Strangers::new(),
             polls: Polls::new(Crowd::new(per_address, proxies.clone())),
             certificates: certificates.map(Arc::new),

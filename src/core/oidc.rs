@@ -152,16 +152,29 @@ pub fn verify(
     claimed(&fields(claims)?, settings, now)
 }
 
-fn claimed(claims: &Fields, settings: &Settings, now: Timestamp) -> Result<Bearer, Rejected> {
-    let text = |name: &str| claims.get(name).and_then(Value::as_str);
-    if text("iss") != Some(&settings.issuer) {
-        return Err(Rejected::Issuer);
-    }
+/// Whether a token says that it is of this issuer and for this audience: which settings to hold it against. Nothing of it
+/// is proven.
+pub fn is_addressed(token: &str, settings: &Settings) -> bool {
+    let claims = parts(token).and_then(|[_, claims, _]| fields(claims));
+    claims.is_ok_and(|claims| names(&claims, settings) == [true, true])
+}
+
+/// Whether claims name the issuer, and the audience.
+fn names(claims: &Fields, settings: &Settings) -> [bool; 2] {
+    let issuer = claims.get("iss").and_then(Value::as_str);
     let audience = match claims.get("aud") {
         Some(Value::Array(all)) => all.iter().any(|one| *one == *settings.audience),
         Some(one) => *one == *settings.audience,
         None => false,
     };
+    [issuer == Some(&settings.issuer), audience]
+}
+
+fn claimed(claims: &Fields, settings: &Settings, now: Timestamp) -> Result<Bearer, Rejected> {
+    let [issuer, audience] = names(claims, settings);
+    if !issuer {
+        return Err(Rejected::Issuer);
+    }
     if !audience {
         return Err(Rejected::Audience);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use serde_json::{Value, json};
@@ -13,9 +13,9 @@ use url::{Position, Url};
 
 use crate::core::oidc::Settings;
 use crate::mcp::http::CHALLENGE;
-use crate::relay::Relay;
 use crate::relay::rest::problem::{Fault, Problem};
 use crate::relay::rest::wrong_method;
+use crate::relay::{Relay, Workspace};
 
 /// Where RFC 9728 has a resource described, before the path of the resource.
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -29,11 +29,12 @@ pub(super) fn router() -> Router<Arc<Relay>> {
 
 /// The description of this resource. Where API keys alone count there is none: it would have to name an
 /// authorization server.
-async fn resource(State(relay): State<Arc<Relay>>, method: Method) -> Response {
+async fn resource(State(relay): State<Arc<Relay>>, method: Method, headers: HeaderMap) -> Response {
     if method != Method::GET {
         return wrong_method(["GET"].into_iter()).into_response();
     }
-    match &relay.issuer {
+    let workspace = described(&relay, host_of(&headers));
+    match workspace.as_ref().and_then(|one| one.issuer.as_ref()) {
         Some(issuer) => {
             let Settings {
                 resource, issuer, ..
@@ -56,11 +57,12 @@ async fn resource(State(relay): State<Arc<Relay>>, method: Method) -> Response {
 
 /// Nobody registers here. What it says is what the user of a client is shown that has tried (RFC 7591, section
 /// 3.2.2).
-async fn register(State(relay): State<Arc<Relay>>, method: Method) -> Response {
+async fn register(State(relay): State<Arc<Relay>>, method: Method, headers: HeaderMap) -> Response {
     if method != Method::POST {
         return wrong_method(["POST"].into_iter()).into_response();
     }
-    let description = match &relay.issuer {
+    let workspace = described(&relay, host_of(&headers));
+    let description = match workspace.as_ref().and_then(|one| one.issuer.as_ref()) {
         Some(issuer) => format!(
             "Clients are not registered here. Register one at {} and give its id to your client, \
              or use an API key: a person makes one with `secondkey relay keys create`; send it as \
@@ -84,8 +86,9 @@ fn said(status: StatusCode, what: &Value) -> Response {
 }
 
 /// What is asked of whoever shows nothing that counts (RFC 6750, section 3; RFC 9728, section 5.1).
-pub(super) fn challenge(relay: &Relay, shown: bool) -> String {
-    let Some(issuer) = &relay.issuer else {
+pub(super) fn challenge(relay: &Relay, host: &str, shown: bool) -> String {
+    let workspace = described(relay, host);
+    let Some(issuer) = workspace.as_ref().and_then(|one| one.issuer.as_ref()) else {
         return CHALLENGE.to_owned();
     };
     let error = if shown {
@@ -97,6 +100,28 @@ pub(super) fn challenge(relay: &Relay, shown: bool) -> String {
         Some(at) => format!("{CHALLENGE}{error}, resource_metadata=\"{at}\""),
         None => format!("{CHALLENGE}{error}"),
     }
+}
+
+/// The name under which somebody asks.
+pub(super) fn host_of(headers: &HeaderMap) -> &str {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    host.unwrap_or_default()
+}
+
+/// The workspace whose provider is named to whoever asks under this name: the one whose resource has it, else the
+/// first, where it has a provider.
+pub(super) fn described(relay: &Relay, host: &str) -> Option<Arc<Workspace>> {
+    let is_named = |workspace: &Arc<Workspace>| {
+        let issuer = workspace.issuer.as_ref();
+        let resource = issuer.and_then(|issuer| Url::parse(&issuer.settings().resource).ok());
+        resource
+            .is_some_and(|resource| resource[Position::BeforeHost..Position::AfterPort] == *host)
+    };
+    let named = relay.hall.all().into_iter().find(is_named);
+    let first = || Some(Arc::clone(relay.hall.first())).filter(|first| first.issuer.is_some());
+    named.or_else(first)
 }
 
 /// Where a resource is described: before its path (RFC 9728, section 3.1).

@@ -8,12 +8,13 @@ use axum::http::header;
 
 use crate::core::audit::{Draft, EventKind};
 use crate::core::life::Life;
+use crate::core::oidc;
 use crate::core::principal::Principal;
 use crate::core::quota::Allowance;
 use crate::core::refusal::{Code, Refusal};
 use crate::mcp::http::bearer;
 use crate::relay::clients::Client;
-use crate::relay::discovery::challenge;
+use crate::relay::discovery::{self, challenge};
 use crate::relay::issuer::Unknown;
 use crate::relay::rest::problem::{Fault, Problem};
 use crate::relay::{Relay, Workspace, address};
@@ -30,6 +31,8 @@ pub(super) struct Shown {
     /// Whether there is an `Authorization` at all.
     pub(super) anything: bool,
     address: Option<IpAddr>,
+    /// The name under which the relay was asked for.
+    host: String,
 }
 
 impl Shown {
@@ -39,14 +42,15 @@ impl Shown {
             bearer: bearer(request.headers()).to_owned(),
             anything: request.headers().contains_key(header::AUTHORIZATION),
             address: address::of(request, &relay.proxies),
+            host: discovery::host_of(request.headers()).to_owned(),
         }
     }
 }
 
 /// Whoever shows something that counts now, and from there: an API key, or a token of the identity provider.
 pub(super) async fn known(relay: &Relay, shown: &Shown) -> Result<Known, Problem> {
-    let (shown, address) = (shown.bearer.as_str(), shown.address);
-    let found = match relay.hall.holder(shown).await {
+    let address = shown.address;
+    let found = match relay.hall.holder(&shown.bearer).await {
         Ok(found) => found.map(|(workspace, holder)| (workspace, holder, None)),
         Err(refusal) => {
             tracing::error!(%refusal, "the members cannot be read");
@@ -103,22 +107,49 @@ pub(super) fn suspended(principal: &Principal) -> Refusal {
     Refusal::new(Code::PrincipalSuspended, sentence).hint("ask whoever looks after the relay")
 }
 
-fn unauthenticated(relay: &Relay, shown: &str, sentence: String) -> Problem {
+fn unauthenticated(relay: &Relay, shown: &Shown, sentence: String) -> Problem {
     Problem::of(Fault::Unauthenticated, sentence)
         .hint("send `Authorization: Bearer` with a key; a person gives out keys with `secondkey relay keys create`")
-        .with(header::WWW_AUTHENTICATE, &challenge(relay, !shown.is_empty()))
+        .with(
+            header::WWW_AUTHENTICATE,
+            &challenge(relay, &shown.host, !shown.bearer.is_empty()),
+        )
 }
 
 /// A workspace, whoever acts in it, and until when, unix milliseconds.
 type Holding = (Arc<Workspace>, Holder, Option<i64>);
 
-/// Whoever a token speaks for, in the relay's first workspace; nothing where what is shown is none.
-async fn by_token(relay: &Relay, shown: &str) -> Result<Option<Holding>, Problem> {
-    let Some(issuer) = relay.issuer.as_ref().filter(|_| shown.contains('.')) else {
+/// The workspace whose tokens this says to be one of; where it says none of theirs, the one that says what is wrong
+/// with it. Nothing where what is shown is no token, or none counts.
+fn meant(relay: &Relay, shown: &Shown) -> Result<Option<Arc<Workspace>>, Problem> {
+    if !shown.bearer.contains('.') {
+        return Ok(None);
+    }
+    let addressed = |workspace: &Arc<Workspace>| {
+        let issuer = workspace.issuer.as_ref();
+        issuer.is_some_and(|issuer| oidc::is_addressed(&shown.bearer, issuer.settings()))
+    };
+    let mut all = relay.hall.all().into_iter().filter(addressed);
+    match (all.next(), all.next()) {
+        (Some(one), None) => Ok(Some(one)),
+        (None, _) => Ok(discovery::described(relay, &shown.host)),
+        (Some(_), Some(_)) => {
+            let sentence = "two workspaces take the tokens of one issuer for one audience, so none of them counts";
+            Err(Problem::of(Fault::IdentityUnavailable, sentence)
+                .hint("whoever runs the relay has to give each workspace an audience of its own"))
+        }
+    }
+}
+
+/// Whoever a token speaks for, in the workspace that it is for; nothing where what is shown is none.
+async fn by_token(relay: &Relay, shown: &Shown) -> Result<Option<Holding>, Problem> {
+    let Some(workspace) = meant(relay, shown)? else {
         return Ok(None);
     };
-    let workspace = Arc::clone(relay.hall.first());
-    let bearer = match issuer.bearer(shown, workspace.state.now()).await {
+    let Some(issuer) = &workspace.issuer else {
+        return Ok(None);
+    };
+    let bearer = match issuer.bearer(&shown.bearer, workspace.state.now()).await {
         Ok(bearer) => bearer,
         Err(Unknown::NoKeys) => {
             let sentence =
@@ -144,7 +175,7 @@ async fn by_token(relay: &Relay, shown: &str) -> Result<Option<Holding>, Problem
         from: [Vec::new(), networks],
     };
     let until_ms = bearer.expires.unix_ms();
-    Ok(Some((workspace, holder, Some(until_ms))))
+    Ok(Some((Arc::clone(&workspace), holder, Some(until_ms))))
 }
 
 /// Whether the holder of a key may come now, and from there.

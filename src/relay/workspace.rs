@@ -9,6 +9,7 @@ use crate::core::refusal::Refusal;
 use crate::core::succession::heir;
 use crate::mcp::Server;
 use crate::relay::clients::Clients;
+use crate::relay::issuer::Issuer;
 use crate::relay::page::Page;
 use crate::store::workspaces::Serving;
 use crate::store::{Members, State};
@@ -24,22 +25,26 @@ pub struct Workspace {
     pub(super) broker: Arc<Broker>,
     /// For people's browsers, where there is one.
     pub(super) page: Option<Page>,
+    /// The identity provider whose tokens count besides API keys.
+    pub(super) issuer: Option<Issuer>,
     #[expect(dead_code, reason = "held for its drop")]
     serving: Serving,
 }
 
 impl Workspace {
-    /// Puts the faces before what decides. `hosts` are the names that clients may ask for, `page` is where browsers come.
+    /// Puts the faces before what decides. `hosts` are the names that clients may ask for, `page` is where
+    /// browsers come; without an `issuer` only API keys count.
     pub fn new(
         (state, members, serving): (State, Members, Serving),
         fleet: Arc<Fleet>,
         broker: Broker,
-        (hosts, page): (Vec<String>, Option<&Address>),
+        (hosts, page, issuer): (Vec<String>, Option<&Address>, Option<Issuer>),
     ) -> Result<Self, Refusal> {
         let broker = Arc::new(broker);
         let server = Server::new(Arc::clone(&broker), "");
         Ok(Self {
             page: page.map(|page| Page::new(&state, page)).transpose()?,
+            issuer,
             state,
             members,
             fleet,

@@ -10,17 +10,18 @@ use crate::boot;
 use crate::broker::approvals::Page;
 use crate::broker::fleet::Fleet;
 use crate::cli::relay::Clock;
+use crate::cli::relay::serve::issuer;
 use crate::config::{self, Flags, Surroundings};
 use crate::core::audit::{Draft, EventKind};
 use crate::core::refusal::{Code, Refusal};
 use crate::core::workspace::WorkspaceName;
-use crate::relay::{Open, Workspace};
+use crate::relay::{Issuer, Open, Workspace};
 use crate::store::{Members, State, Workspaces};
 use crate::web::Address;
 
 /// How long a call waits for a person.
 const APPROVAL_WAIT: Duration = Duration::from_secs(45);
-/// The configuration of a further workspace, in its folder: its `policy` alone is read.
+/// The configuration of a further workspace, in its folder: its `policy` and its `[oidc]` are read.
 const CONFIG: &str = "secondkey.toml";
 
 /// What it takes to open a workspace.
@@ -48,19 +49,19 @@ impl Opening {
     async fn open(&self, name: WorkspaceName) -> Result<Workspace, Refusal> {
         let (path, clock) = (self.workspaces.path(&name), Arc::clone(&self.clock));
         let found = spawn_blocking(move || {
-            let policy = policy(path.join(CONFIG))?;
+            let settings = settings(path.join(CONFIG))?;
             let state = State::open(&path, clock)?;
             let members = Members::open(&state)?;
-            Ok::<_, Refusal>((state, members, policy))
+            Ok::<_, Refusal>((state, members, settings))
         });
         let found = found.await;
-        let (state, members, policy) = found
+        let (state, members, settings) = found
             .map_err(|_| Refusal::new(Code::Internal, "a state folder cannot be opened"))??;
         let version = env!("CARGO_PKG_VERSION");
         let started = Draft::new(self.clock.now(), EventKind::ServerStarted);
         let started = started.text("version", version);
         state.log().append(started).await?;
-        self.opened(&name, (state, members), policy).await
+        self.opened(&name, (state, members), settings).await
     }
 
     /// One whose state folder is open already.
@@ -68,7 +69,7 @@ impl Opening {
         &self,
         name: &WorkspaceName,
         (state, members): (State, Members),
-        policy: Option<PathBuf>,
+        (policy, issuer): Settings,
     ) -> Result<Workspace, Refusal> {
         let Some(serving) = self.workspaces.serve(name)? else {
             let sentence = format!("another relay serves the workspace `{name}` of this folder");
@@ -88,24 +89,29 @@ impl Opening {
         let settings = (policy, page, APPROVAL_WAIT);
         let broker = boot::hub((&state, &fleet), settings, &self.clock)?;
         let parts = (state, members, serving);
-        let faces = (self.hosts.clone(), self.page.as_ref());
+        let faces = (self.hosts.clone(), self.page.as_ref(), issuer);
         Workspace::new(parts, fleet, broker, faces)
     }
 }
 
-/// The policy that a configuration file names; nothing where there is no such file.
-fn policy(config: PathBuf) -> Result<Option<PathBuf>, Refusal> {
+/// A workspace's policy, and the identity provider whose tokens count there.
+type Settings = (Option<PathBuf>, Option<Issuer>);
+
+/// What a configuration file names; nothing where there is no such file.
+fn settings(config: PathBuf) -> Result<Settings, Refusal> {
     if !config.exists() {
-        return Ok(None);
+        return Ok((None, None));
     }
     let flags = Flags {
         config: Some(config),
         ..Flags::default()
     };
-    let found = config::load_policies(&flags, &Surroundings::of_process());
-    let [policy, _] = found.map_err(|problems| {
+    let around = Surroundings::of_process();
+    let broken = |problems: config::Problems| {
         Refusal::new(Code::PolicyUnavailable, problems.to_string())
             .hint("mend it; it is tried again every three seconds")
-    })?;
-    Ok(policy)
+    };
+    let [policy, _] = config::load_policies(&flags, &around).map_err(broken)?;
+    let oidc = config::load_oidc(&flags, &around).map_err(broken)?;
+    Ok((policy, oidc.map(issuer)))
 }

@@ -145,7 +145,7 @@ fn refuse_open_numbers(args: &Serving) -> Result<(), Failure> {
 }
 
 /// The identity provider, reached without TLS on this machine and in its own network alone.
-fn issuer(oidc: Oidc) -> Issuer {
+pub(super) fn issuer(oidc: Oidc) -> Issuer {
     let reach = Reach {
         allow_insecure: false,
         authority: oidc.authority,
@@ -192,7 +192,7 @@ async fn served(
     };
     let members = (state.clone(), desk.members.clone());
     let first = WorkspaceName::first();
-    let first = opening.opened(&first, members, policy).await?;
+    let first = opening.opened(&first, members, (policy, issuer)).await?;
     let hall = Hall::new(
         opening.workspaces.clone(),
         first,
@@ -201,7 +201,7 @@ async fn served(
     hall.follow().await;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let crowd = (args.trusted_proxies, args.connections_per_address as usize);
-    let relay = Relay::new(hall, (tls, issuer), crowd, closing);
+    let relay = Relay::new(hall, tls, crowd, closing);
     output::say(&format!("The relay serves {scheme}://{address}/mcp."))?;
     if let Some(numbers) = &numbers {
         let at = numbers.local_addr()?;

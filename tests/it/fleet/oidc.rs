@@ -375,3 +375,61 @@ async fn without_the_providers_keys_no_token_counts() {
     assert_eq!(refused["code"], "identity_unavailable");
     json_of(&get(&fleet, &fleet.key, "/v1/me"), 200);
 }
+
+/// The audience of another workspace, at a name of its own.
+const ACME: &str = "https://acme.example.com/mcp";
+
+#[tokio::test]
+async fn each_workspace_takes_the_tokens_that_are_for_it() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let keys = Keys::make(folder.path());
+    let provider = Provider::start(&keys.set());
+    let mut fleet = fleet(&provider).await;
+    fleet
+        .besides
+        .extend(["--host", "acme.example.com"].map(str::to_owned));
+    fleet.stop_relay();
+    fleet.run(&["relay", "workspaces", "create", "acme"], "relay");
+    let file = fleet.path("relay/workspaces/acme/secondkey.toml");
+    let config = |audience: &str| {
+        let at = &provider.at;
+        let text = format!(
+            "[oidc]\nissuer = \"{at}\"\naudience = \"{audience}\"\nroles_claim = \"groups\"\n\
+             [oidc.roles]\ndb-developers = \"readonly\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    config(ACME);
+    fleet.start_relay();
+    fleet.wait_until_ready();
+    let ours = keys.token(&head("EdDSA"), &claims(&provider));
+    let theirs = keys.token(&head("EdDSA"), &with(claims(&provider), "aud", json!(ACME)));
+    let me = |token: &str| json_of(&get(&fleet, token, "/v1/me"), 200);
+    assert_eq!(me(&ours)["roles"], json!(["developer"]));
+    assert_eq!(me(&theirs)["roles"], json!(["readonly"]));
+    // What one of them reaches the other does not: there is no agent in that workspace.
+    let targets = |token: &str| json_of(&get(&fleet, token, "/v1/targets"), 200)["targets"].clone();
+    assert_eq!(targets(&ours)[0]["name"], "shop");
+    assert_eq!(targets(&theirs), json!([]));
+    // Each is told where to get a token by the name under which it asks.
+    for (host, resource) in [("acme.example.com", ACME), ("localhost", AUDIENCE)] {
+        let path = "/.well-known/oauth-protected-resource";
+        let described = send(fleet.port, "GET", path, &[("Host", host)], "");
+        assert_eq!(json_of(&described, 200)["resource"], resource);
+        let nobody = send(fleet.port, "GET", "/v1/me", &[("Host", host)], "");
+        let challenge = nobody.header("www-authenticate").unwrap();
+        let (origin, _) = resource.split_once("/mcp").unwrap();
+        assert!(challenge.contains(origin), "{challenge}");
+    }
+    // A token that would count in both counts in none.
+    fleet.stop_relay();
+    config(AUDIENCE);
+    fleet.start_relay();
+    fleet.wait_until_ready();
+    let refused = json_of(&get(&fleet, &ours, "/v1/me"), 503);
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("two workspaces take the tokens"),
+        "{refused}"
+    );
+}
