@@ -8,12 +8,16 @@
 Prints, for each number of callers, the driver's mean and rate (pgbench) and then median, 95th and 99th percentile and
 rate through the relay (wrk), in rounds by turns; then what one answer of 10,000 rows takes, and the memory of both
 processes before and after 20 of them. Makes the tables `users` and `wide` in that database, if they are not there.
+
+With `--cluster` the same through two relays on one store, in a new database of that server: at the relay that the agent
+has dialed, and at the other one.
 """
 
 import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -44,14 +48,26 @@ PROGRAM = pathlib.Path(os.environ.get("SECONDKEY") or pathlib.Path(__file__).res
 class Fleet:
     """A relay and an agent on loopback, with state folders of their own, and a key for both measurements."""
 
-    def __init__(self, folder):
-        self.folder = folder
-        self.run("relay", "init", "--state", "relay")
+    def __init__(self, folder, store=None):
+        self.folder, self.others = folder, []
+        at = []
+        if store:
+            (folder / "store.url").write_text(store)
+            at = ["--store", "file:store.url"]
+        self.run("relay", "init", "--state", "relay", *at)
         (folder / "join").write_text(self.run("relay", "join-token", "--serves", "bench", "--state", "relay"))
         made = self.run(*"relay keys create --for ai:bench --role developer --per-minute 1000000 --at-once 256 --state relay".split())
         self.key = re.search(r"skey_\S+", made)[0]
-        self.relay, said = self.start("relay", "--listen", "127.0.0.1:0", "--state", "relay")
+        beside = ["--advertise", "127.0.0.1:0"] if store else []
+        self.relay, said = self.start("relay", "--listen", "127.0.0.1:0", "--state", "relay", *beside)
         self.url = re.search(r"http://127.0.0.1:\d+", said)[0]
+        if store:
+            (folder / "relay2").mkdir(mode=0o700)
+            shutil.copytree(folder / "relay/keys", folder / "relay2/keys")
+            shutil.copy(folder / "relay/store", folder / "relay2/store")
+            other, said = self.start("relay", "--listen", "127.0.0.1:0", "--state", "relay2", *beside)
+            self.others = [other]
+            self.other_url = re.search(r"http://127.0.0.1:\d+", said)[0]
         (folder / "agent.toml").write_text(
             '[targets.bench]\nurl = "env:BENCH_URL"\nallow_privileged_login = true\nlimits = { rows = 10000, bytes = "8MiB" }\n'
         )
@@ -59,7 +75,10 @@ class Fleet:
         self.agent, _ = self.start(*agent)
         for _ in range(100):
             try:
-                return urllib.request.urlopen(self.url + "/readyz").close()
+                urllib.request.urlopen(self.url + "/readyz").close()
+                if store:
+                    urllib.request.urlopen(self.other_url + "/readyz").close()
+                return
             except OSError:
                 time.sleep(0.1)
         sys.exit("the agent has not come")
@@ -81,10 +100,10 @@ class Fleet:
         with urllib.request.urlopen(request) as answer:
             return answer.read()
 
-    def load(self, callers):
+    def load(self, callers, url=None):
         """Median, 95th, 99th percentile in milliseconds, and calls per second."""
         (self.folder / "call.lua").write_text(LOAD.format(key=self.key, body=json.dumps({"sql": STATEMENT, "params": [7]})))
-        command = ["wrk", "-t", "1", "-c", str(callers), "-d", SECONDS, "-s", self.folder / "call.lua", self.url + "/v1/sql/execute"]
+        command = ["wrk", "-t", "1", "-c", str(callers), "-d", SECONDS, "-s", self.folder / "call.lua", (url or self.url) + "/v1/sql/execute"]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         if "Non-2xx" in said or "Socket errors" in said:
             sys.exit(said)
@@ -96,7 +115,7 @@ class Fleet:
             yield int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
 
     def stop(self):
-        for process in (self.agent, self.relay):
+        for process in (self.agent, self.relay, *self.others):
             process.send_signal(signal.SIGTERM)
             process.wait()
 
@@ -108,7 +127,25 @@ def driver(script, callers):
     return [float(re.search(what, said)[1]) for what in (r"latency average = ([\d.]+)", r"tps = ([\d.]+)")]
 
 
+def cluster():
+    name = "secondkey_bench_store"
+    for sql in (f"drop database if exists {name} with (force)", f"create database {name}"):
+        subprocess.run(["psql", "-q", URL, "-c", sql], check=True, capture_output=True)
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = Fleet(pathlib.Path(folder), URL.rsplit("/", 1)[0] + "/" + name)
+        fleet.load(8), fleet.load(8, fleet.other_url)
+        for _ in range(ROUNDS):
+            for callers in CALLERS:
+                for what, url in (("its own relay", fleet.url), ("another relay", fleet.other_url)):
+                    p50, p95, p99, rate = fleet.load(callers, url)
+                    print(f"{callers:4} callers: {what} p50 {p50:.2f}  p95 {p95:.2f}  p99 {p99:.2f} ms, {rate:,.0f}/s", flush=True)
+        fleet.stop()
+
+
 def main():
+    if "--cluster" in sys.argv:
+        subprocess.run(["psql", "-q", URL, "-c", TABLES], check=True, capture_output=True)
+        return cluster()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         subprocess.run(["psql", "-q", URL, "-c", TABLES], check=True, capture_output=True)

@@ -76,7 +76,8 @@ impl Connection {
             Engine::Server(loan) => {
                 loan.renew()?;
                 self.inside.set(true);
-                let begun = self.run("begin").and_then(|()| self.run(TAKE_THE_PEN));
+                // In one go: each word to a server costs a way there and back.
+                let begun = loan.batch(BEGIN);
                 if begun.is_err() {
                     // Were this to fail as well, the session is not used again.
                     drop(self.run("rollback"));
@@ -297,5 +298,5 @@ fn owned(values: &[&dyn ToSql]) -> Result<Vec<Value>> {
 const HAS_COLUMN: &str = "
     select 1 from pg_attribute
     where attrelid = to_regclass(?1) and attname = ?2 and not attisdropped";
-/// The row that whoever appends to the log holds.
-const TAKE_THE_PEN: &str = "select one from pen for update";
+/// Begins, and takes the row that whoever appends to the log holds.
+const BEGIN: &str = "begin; select one from pen for update";
