@@ -115,22 +115,22 @@ pub(super) fn connect_to_read(path: &Path) -> std::result::Result<Connection, St
 }
 
 /// Tries until it works, fails for a reason of its own, or others were in the way for too long.
-/// SQLite does not call the busy handler in every case in which it says that it is busy.
+/// SQLite does not call the busy handler in every case in which it says that it is busy. A server that was lost may be
+/// back in a moment, or its successor.
 pub(super) fn patiently<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match attempt() {
-            Err(error) if others_are_in_the_way(&error) && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            result => return result,
+        let result = attempt();
+        let pause = match result.as_ref().map_err(Error::kind) {
+            Err(Kind::Busy) => Duration::from_millis(2),
+            Err(Kind::Away) => Duration::from_millis(100),
+            Ok(_) | Err(Kind::Full | Kind::NoRow | Kind::Other | Kind::ReadOnly) => return result,
+        };
+        if Instant::now() >= deadline {
+            return result;
         }
+        std::thread::sleep(pause);
     }
-}
-
-/// A server that was lost may be back in a moment, or its successor.
-fn others_are_in_the_way(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Busy | Kind::Away)
 }
 
 /// Waits between two looks at a lock: briefly at first, because transactions here take

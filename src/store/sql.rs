@@ -113,8 +113,20 @@ impl Connection {
     pub(super) fn is_inside(&self) -> bool {
         match &self.engine {
             Engine::File(connection) => !connection.is_autocommit(),
-            Engine::Server(loan) => self.inside.get() && loan.is_open(),
+            Engine::Server(loan) => {
+                // One that was lost took its transaction along.
+                self.inside.set(self.inside.get() && loan.is_open());
+                self.inside.get()
+            }
         }
+    }
+
+    /// The server's session, a new one where it was lost: but not in the middle of a transaction, which went with it.
+    fn session<'l>(&self, loan: &'l Loan) -> Result<&'l Loan> {
+        if !self.inside.get() {
+            loan.renew()?;
+        }
+        Ok(loan)
     }
 
     /// Says something that has no values and no answer.
@@ -126,7 +138,7 @@ impl Connection {
     pub(super) fn execute_batch(&self, sql: &str) -> Result<()> {
         match &self.engine {
             Engine::File(connection) => Ok(connection.execute_batch(sql)?),
-            Engine::Server(loan) => loan.batch(sql),
+            Engine::Server(loan) => self.session(loan)?.batch(sql),
         }
     }
 
@@ -138,7 +150,7 @@ impl Connection {
                 let mut statement = connection.prepare_cached(sql)?;
                 Ok(statement.execute(params_from_iter(values))?)
             }
-            Engine::Server(loan) => loan.execute(sql, owned(&values)?),
+            Engine::Server(loan) => self.session(loan)?.execute(sql, owned(&values)?),
         }
     }
 
@@ -158,7 +170,7 @@ impl Connection {
                 read(&Row::File(row))
             }
             Engine::Server(loan) => {
-                let rows = loan.query(sql, owned(&values)?)?;
+                let rows = self.session(loan)?.query(sql, owned(&values)?)?;
                 read(&Row::Server(rows.first().ok_or_else(Error::no_row)?))
             }
         }
@@ -182,7 +194,7 @@ impl Connection {
                 }
             }
             Engine::Server(loan) => {
-                let rows = loan.query(sql, owned(&values)?)?;
+                let rows = self.session(loan)?.query(sql, owned(&values)?)?;
                 all.extend(rows.iter().map(|row| read(&Row::Server(row))));
             }
         }

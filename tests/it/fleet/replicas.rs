@@ -98,7 +98,12 @@ impl Replicas {
     /// So many that were made and do not run; nobody is trusted yet.
     pub(super) async fn prepare(count: usize) -> Option<Self> {
         let server = variable("TEST_POSTGRES_URL")?;
-        let mut fleet = Fleet::alone_at(Some(database_at(&server)));
+        Some(Self::prepare_at(database_at(&server), count).await)
+    }
+
+    /// The same on this store.
+    pub(super) async fn prepare_at(store: String, count: usize) -> Self {
+        let mut fleet = Fleet::alone_at(Some(store));
         let mut all = vec![Replica::new("relay".into())];
         for number in 1..count {
             let name = format!("relay{number}");
@@ -109,12 +114,12 @@ impl Replicas {
         }
         let ports: Arc<Mutex<Vec<u16>>> = Arc::default();
         fleet.port = balance(Arc::clone(&ports)).await;
-        Some(Self {
+        Self {
             fleet,
             all,
             besides: Vec::new(),
             ports,
-        })
+        }
     }
 
     /// Starts all of them.

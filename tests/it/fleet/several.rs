@@ -1,15 +1,19 @@
 //! Relays that share a store: which of them somebody comes to makes no difference.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use secondkey::clock::SystemClock;
 use secondkey::core::approval::Decision;
+use secondkey::store::State;
 use secondkey::store::log::Filter;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::replicas::Replicas;
 use super::rig::{Fleet, UPDATE, ask, client, content, result, run_in};
-use crate::stories::approval::say;
+use crate::stories::approval::{say, trust};
+use crate::stories::database_down::server::{Kind, Server};
 use crate::support::http::send;
 use crate::support::{skip, variable};
 
@@ -283,4 +287,62 @@ async fn keys_that_are_not_the_stores_are_refused() {
         log.contains("those of this folder are not the same"),
         "{log}"
     );
+}
+
+/// What people approve cannot be recorded while the store is away: so nothing of it runs, and all of it is there afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn while_the_store_is_away_nothing_runs_and_nothing_of_it_is_lost() {
+    let Some(mut store) = Server::install(Kind::Postgres) else {
+        return skip("fleet::several", NONE);
+    };
+    store.start();
+    store.run("CREATE ROLE keeper LOGIN; GRANT CREATE ON DATABASE postgres TO keeper");
+    let mut these = Replicas::prepare_at(store.url_for("keeper"), 2).await;
+    for name in ["relay", "agent"] {
+        let state = State::open(&these.fleet.path(name), Arc::new(SystemClock)).unwrap();
+        state.install_trust(trust()).await.unwrap();
+        state.close().await.unwrap();
+    }
+    these.run_all();
+    these.fleet.start_agent();
+    these.wait_until_ready();
+    let read = json!({"sql": "SELECT name FROM products"});
+    at(&these, 1, "sql_execute", &read);
+    let wanted = json!({"sql": UPDATE, "params": [77.5, "lamp"]});
+    let (port, key) = (these.all[0].port, these.fleet.key.clone());
+    // It breaks off, or says that it cannot go on.
+    let asking =
+        tokio::task::spawn_blocking(move || ask(port, (&key, "raw"), "sql_execute", &wanted));
+    let person = these.fleet.relay_state();
+    let id = these.fleet.pending(&person).await;
+    store.die();
+    for number in 0..2 {
+        let key = (these.fleet.key.as_str(), "raw");
+        let answer = ask(these.all[number].port, key, "sql_execute", &read);
+        assert!(
+            answer.body.contains("the store does not answer"),
+            "{answer:?}"
+        );
+        assert!(!answer.body.contains("lamp"), "{answer:?}");
+    }
+    store.start();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while say(&person, &id, Decision::Approve).await.is_err() {
+        assert!(Instant::now() < deadline, "{}", these.logs());
+    }
+    drop(asking.await);
+    loop {
+        let key = (these.fleet.key.as_str(), "raw");
+        let wait = json!({"action": "wait", "id": id.to_string()});
+        let answer = ask(these.all[1].port, key, "request", &wait);
+        if answer.body.contains("succeeded") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{answer:?} {}", these.logs());
+    }
+    assert!((these.fleet.price() - 77.5).abs() < 1e-9);
+    person.close().await.unwrap();
+    for log in ["relay", "relay1", "agent"] {
+        these.fleet.run(&["audit", "verify"], log);
+    }
 }
