@@ -188,9 +188,8 @@ impl Keyed {
 
     /// Answers a request. What is still being answered when the key is ended is cut off.
     pub async fn answer(&self, request: Request) -> Response {
-        let handled = self.service.handle(request);
         let response = tokio::select! {
-            response = handled => response.into_response(),
+            response = handled(&self.service, request) => response,
             () = self.ended.cancelled() => return unauthorized(),
         };
         let ended = self.ended.clone().cancelled_owned();

@@ -21,6 +21,7 @@ mod limits;
 mod lost;
 mod metrics;
 mod oidc;
+mod older_tasks;
 mod openapi;
 mod page;
 mod polling;
