@@ -220,7 +220,7 @@ async fn whichever_relay_is_killed_each_approved_change_runs_once_or_not_at_all(
     let Some(mut these) = Replicas::without_agent(RELAYS, &[]).await else {
         return skip("fleet::faults", "there is no PostgreSQL for a store here");
     };
-    let kills = number("SECONDKEY_KILLS", 40);
+    let kills = number("SECONDKEY_KILLS", 30);
     let now = u64::try_from(SystemClock.now().unix_ms()).unwrap();
     let seed = number("SECONDKEY_SEED", now);
     eprintln!("SECONDKEY_KILLS={kills} SECONDKEY_SEED={seed}");
