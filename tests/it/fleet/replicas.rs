@@ -59,12 +59,15 @@ impl Replica {
 
     /// Ends it as an administrator does, and waits for that.
     pub(super) fn stop(&mut self) {
+        self.signal("-TERM");
         let mut child = self.child.take().unwrap();
-        let asked = Command::new("kill")
-            .args(["-TERM", &child.id().to_string()])
-            .status();
-        assert!(asked.unwrap().success());
         assert!(child.wait().unwrap().success());
+    }
+
+    pub(super) fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.unwrap().success());
     }
 
     pub(super) fn get(&self, path: &str) -> u16 {
